@@ -1,0 +1,104 @@
+"""Every setting, read from the environment once and checked at start. ``docs/settings.md`` is compared with this table.
+
+A wrong value stops the start with one sentence naming the key, the value seen and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from portal.lib.errors import DomainError
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable: its name, default text, kind ("str", "int", "float", "bool", "choice", "list") and meaning."""
+
+    name: str
+    default: str
+    kind: str
+    doc: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("DEBUG", "0", "bool", "Show error details in the browser. Never in production."),
+    Setting(
+        "SECRET_KEY",
+        "",
+        "str",
+        "Signs sessions and peppers API-key digests. Empty: made once and kept in VAR_DIR.",
+        secret=True,
+    ),
+    Setting("VAR_DIR", str(BASE_DIR / "var"), "str", "Where the embedded servers, logs and pid files live."),
+    Setting("DATABASE_URL", "", "str", "PostgreSQL URL. Empty: the embedded PostgreSQL under VAR_DIR.", secret=True),
+    Setting("REDIS_URL", "", "str", "Valkey or Redis URL. Empty: the embedded Valkey under VAR_DIR.", secret=True),
+    Setting("DATABASE_POOL_SIZE", "8", "int", "Largest number of database connections per process.", low=1, high=200),
+    Setting("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "list", "Host names the portal answers to."),
+    Setting("WEB_PORT", "8000", "int", "Port of the portal.", low=1, high=65535),
+    Setting("GATEWAY_PORT", "8001", "int", "Port of the gateway.", low=1, high=65535),
+    Setting("BIND_ADDRESS", "127.0.0.1", "str", "Address the portal and the gateway listen on."),
+    Setting("GATEWAY_WORKERS", "1", "int", "Gateway processes.", low=1, high=256),
+    Setting("WORKER_CONCURRENCY", "4", "int", "Threads or processes of the Celery worker.", low=1, high=256),
+    Setting("DEMO", "1", "bool", "Fill an empty installation with a demo world and demo traffic."),
+    Setting(
+        "MECHANISM_MODE",
+        "strict",
+        "choice",
+        "strict, or paper for the literal formulas (comparison only).",
+        ("strict", "paper"),
+    ),
+    Setting("LOG_LEVEL", "INFO", "choice", "How much is logged.", ("DEBUG", "INFO", "WARNING", "ERROR")),
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def parse(setting: Setting, text: str) -> Any:
+    """The typed value of a setting's text. Raises DomainError ``bad_setting`` naming key, value and what is allowed."""
+    if setting.kind == "bool":
+        lowered = text.strip().lower()
+        if lowered in {"1", "true", "yes", "on"}:
+            return True
+        if lowered in {"0", "false", "no", "off", ""}:
+            return False
+        raise _bad(setting, text, "1, true, yes, on, 0, false, no or off")
+    if setting.kind in {"int", "float"}:
+        try:
+            value = int(text) if setting.kind == "int" else float(text)
+        except ValueError:
+            raise _bad(setting, text, "a whole number" if setting.kind == "int" else "a number") from None
+        if (setting.low is not None and value < setting.low) or (setting.high is not None and value > setting.high):
+            raise _bad(setting, text, f"{setting.low:g} to {setting.high:g}")
+        return value
+    if setting.kind == "choice" and text not in setting.choices:
+        raise _bad(setting, text, " or ".join(setting.choices))
+    if setting.kind == "list":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _bad(setting: Setting, text: str, allowed: str) -> DomainError:
+    seen = "(hidden)" if setting.secret else repr(text)
+    return DomainError(
+        "bad_setting", f"{setting.name} is {seen}; it must be {allowed}. Correct the environment and start again."
+    )
+
+
+def read(name: str, environ: Mapping[str, str] | None = None) -> Any:
+    """The value of one setting, from the environment or its default."""
+    setting = BY_NAME[name]
+    return parse(setting, (os.environ if environ is None else environ).get(name, setting.default))
+
+
+def read_all(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Every setting, parsed; the first wrong one raises."""
+    return {setting.name: read(setting.name, environ) for setting in SETTINGS}

@@ -1,0 +1,1 @@
+"""The cellar: small parts every room may use. Imports nothing of ours."""
