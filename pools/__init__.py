@@ -1,0 +1,1 @@
+"""Capacity and admission: what can be served, to whom, now."""

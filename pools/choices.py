@@ -1,4 +1,4 @@
-"""Closed lists of states and reasons: what each is called, what it means to a reader, its colour, whether waiting helps.
+"""Closed lists of states and reasons: what each is called, what it means to a reader, whether waiting helps.
 
 Colours are names of CSS custom properties (``static/portal/colours.css``); one colour has one meaning on every page.
 """

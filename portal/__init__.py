@@ -1,0 +1,1 @@
+"""The shell: settings, doors, and the pages that join the two domains ``pools`` and ``billing``."""

@@ -93,7 +93,7 @@ def request_cost(
     tokens = weight_input x (input - cached) + weight_output x max_tokens x choices;
     KV bytes = whole blocks for the prompt and each choice's output; concurrency = choices.
 
-    Raises ValueError for a negative count or a block of no tokens. Source: paper; per-choice output is Token Pools design.
+    Raises ValueError for a negative count or an empty block. Source: paper; per-choice output is Token Pools design.
     """
     if min(input_tokens, max_tokens, cached_tokens, weight_input, weight_output) < 0 or choices < 1 or block_tokens < 1:
         raise ValueError("token counts must be 0 or more, choices and block_tokens 1 or more")

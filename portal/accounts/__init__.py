@@ -1,0 +1,1 @@
+"""Tenants, people, their roles, and API keys."""

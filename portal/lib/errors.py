@@ -8,8 +8,8 @@ from typing import Any
 class DomainError(Exception):
     """A deed that was refused; nothing was written.
 
-    ``code`` is stable and lower-case with underscores; ``sentence`` names the thing, the value seen, what is allowed and
-    the next step; ``status`` is the HTTP status the edge should use; ``fields`` maps a form or JSON field to its sentence.
+    ``code`` is stable, in lower case; ``sentence`` names the thing, the value seen, what is allowed and the next step;
+    ``status`` is the HTTP status the edge should use; ``fields`` maps a form or JSON field to its sentence.
     """
 
     def __init__(

@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Command line of Token Pools: ``manage.py help`` lists the commands."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run one management command."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    from django.core.management import execute_from_command_line
+
+    from portal.lib.errors import DomainError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except DomainError as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""App of pools."""
+
+from django.apps import AppConfig
+
+
+class PoolsConfig(AppConfig):
+    """Capacity and admission."""
+
+    name = "pools"

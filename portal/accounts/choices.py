@@ -1,0 +1,37 @@
+"""Roles of people and states of tenants."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class PlatformRole(models.TextChoices):
+    """What a person may do across all tenants."""
+
+    NONE = "none", "No platform role"
+    AUDITOR = "auditor", "Auditor: reads everything, changes nothing"
+    OPERATOR = "operator", "Operator: runs pools, tiers and entitlements"
+    ADMIN = "admin", "Platform admin: everything, people included"
+
+
+class TenantRole(models.TextChoices):
+    """What a person may do inside one tenant."""
+
+    VIEWER = "viewer", "Viewer: sees usage and limits"
+    MEMBER = "member", "Member: also makes and revokes keys"
+    ADMIN = "admin", "Tenant admin: also manages people and requests more"
+
+
+class TenantState(models.TextChoices):
+    """active → suspended → active, or offboarded for good (history is kept)."""
+
+    ACTIVE = "active", "Active"
+    SUSPENDED = "suspended", "Suspended"
+    OFFBOARDED = "offboarded", "Offboarded"
+
+
+class KeyKind(models.TextChoices):
+    """A gateway key sends requests; a management key calls the provisioning API. Neither does the other's work."""
+
+    GATEWAY = "gateway", "Gateway"
+    MANAGEMENT = "management", "Management"

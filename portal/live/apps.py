@@ -1,0 +1,9 @@
+"""App of portal.live."""
+
+from django.apps import AppConfig
+
+
+class LiveConfig(AppConfig):
+    """Templates and static files of this room."""
+
+    name = "portal.live"
