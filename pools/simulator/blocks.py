@@ -79,7 +79,7 @@ class BlockPool:
             self._by_key[key] = block
 
     def give_back(self, blocks: Sequence[int]) -> None:
-        """Let go of a sequence's blocks. Its last block is the first to be overwritten, so its beginning lives longest."""
+        """Let go of a sequence's blocks; the last is the first to be overwritten, so the beginning lives longest."""
         for block in reversed(blocks):
             if self._holders[block] < 1:
                 raise ValueError(f"block {block} is given back but nobody holds it")

@@ -1,7 +1,7 @@
 """A continuous-batching inference engine without a clock: the caller says what time it is.
 
 One step = :meth:`Engine.begin` (schedule, and learn how long the step takes) and :meth:`Engine.finish` (its tokens
-exist). In real time (``endpoint``) the caller sleeps in between; in virtual time (``virtual.run``) it adds the duration.
+exist). In real time (``driver``) the caller sleeps in between; in virtual time (``virtual``) it adds the duration.
 Same arrivals, same profile: same result, to the last bit.
 
 The schedule is that of vLLM V1: running sequences first, in order of arrival, each getting its next token or the next
@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(slots=True)
 class StepResult:
-    """What a step brought: sequences that got one token each (``first`` among them their first), and those that ended."""
+    """What a step brought: sequences that got a token (``first`` among them their first), and those that ended."""
 
     ended_at: float
     emitted: list[Sequence] = field(default_factory=list)

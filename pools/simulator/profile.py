@@ -24,9 +24,10 @@ class StepCosts:
     overhead_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.prefill_tokens_per_s <= 0 or min(
-            self.base_s, self.per_sequence_s, self.per_context_token_s, self.overhead_s
-        ) < 0:
+        if (
+            self.prefill_tokens_per_s <= 0
+            or min(self.base_s, self.per_sequence_s, self.per_context_token_s, self.overhead_s) < 0
+        ):
             raise ValueError(f"step costs must be 0 or more and the prefill rate above 0: {self}")
 
     def seconds(self, decoding: int, prefill_tokens: int, context_tokens: int = 0) -> float:
@@ -41,8 +42,8 @@ class StepCosts:
 class EngineProfile:
     """One replica. Counts are sequences, tokens and blocks of ``block_tokens`` tokens.
 
-    ``reserve_full_prompt`` starts a waiting request only when its whole prompt fits (vLLM's default since 0.18), not just
-    its first chunk. ``async_scheduling`` plans each step while the one before runs, so a newcomer waits one step more.
+    ``reserve_full_prompt`` starts a waiting request only when its whole prompt fits (default of recent vLLM), not
+    just its first chunk. ``async_scheduling`` plans each step while the one before runs, so a newcomer waits one step more.
     ``prefix_caching`` keeps the blocks of ended and preempted sequences for reuse until they are overwritten.
     """
 
@@ -78,7 +79,7 @@ DEMO = EngineProfile()
 PRESETS: dict[str, EngineProfile] = {
     "demo": DEMO,
     "llama-8b-rtx4090": EngineProfile(
-        256, 2048, 16, 2588, 32768, StepCosts(0.0189, 0.00014, 10500, 8e-8), async_scheduling=True
+        256, 2048, 16, 2588, 32768, StepCosts(0.01852, 0.000042, 12502, 1.393e-7), async_scheduling=True
     ),
     "llama-8b-l40s": EngineProfile(128, 8192, 16, 12188, 32768, StepCosts(0.02154, 0.000509, 12200)),
     "llama-8b-a100": EngineProfile(128, 8192, 16, 27812, 32768, StepCosts(0.01152, 0.000336, 14400)),

@@ -1,8 +1,9 @@
 """Run an engine in virtual time: no sleeping, no clock, the same answer every time.
 
 ``run`` replays a list of arrivals to the end. For experiments with admission in front of the engine, drive
-:class:`VirtualEngine` yourself: ``advance(until)`` plays all steps that end by then and tells what happened, ``submit``
-and ``abort`` act at the present virtual moment. Several replicas are several VirtualEngines advanced to the same moments.
+:class:`VirtualEngine` yourself: ``advance(until)`` plays all steps that end by then and tells what happened,
+``submit`` and ``abort`` act at the present virtual moment. Several replicas are several VirtualEngines advanced to the
+same moments.
 """
 
 from __future__ import annotations
