@@ -6,19 +6,22 @@ A wrong value stops the start with one sentence naming the key, the value seen a
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from portal.lib.errors import DomainError
+from portal.lib.sockets import postgres_url, socket_folder, valkey_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One environment variable: its name, default text, kind ("str", "int", "float", "bool", "choice", "list") and meaning."""
+    """One environment variable: name, default text, kind ("str", "int", "float", "bool", "choice", "list"), meaning."""
 
     name: str
     default: str
@@ -44,6 +47,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("REDIS_URL", "", "str", "Valkey or Redis URL. Empty: the embedded Valkey under VAR_DIR.", secret=True),
     Setting("DATABASE_POOL_SIZE", "8", "int", "Largest number of database connections per process.", low=1, high=200),
     Setting("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "list", "Host names the portal answers to."),
+    Setting(
+        "TRUSTED_ORIGINS", "", "list", "Origins (scheme and host) that may post forms when a proxy stands in front."
+    ),
+    Setting(
+        "SECURE_COOKIES", "0", "bool", "Send cookies over HTTPS only. Set it wherever the portal is served by HTTPS."
+    ),
     Setting("WEB_PORT", "8000", "int", "Port of the portal.", low=1, high=65535),
     Setting("GATEWAY_PORT", "8001", "int", "Port of the gateway.", low=1, high=65535),
     Setting("BIND_ADDRESS", "127.0.0.1", "str", "Address the portal and the gateway listen on."),
@@ -102,3 +111,68 @@ def read(name: str, environ: Mapping[str, str] | None = None) -> Any:
 def read_all(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Every setting, parsed; the first wrong one raises."""
     return {setting.name: read(setting.name, environ) for setting in SETTINGS}
+
+
+def var_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """VAR_DIR as an absolute path."""
+    return Path(read("VAR_DIR", environ)).expanduser().resolve()
+
+
+def database_url(environ: Mapping[str, str] | None = None) -> str:
+    """DATABASE_URL, or the URL of the embedded PostgreSQL under VAR_DIR (whether it runs or not)."""
+    given: str = read("DATABASE_URL", environ)
+    if not given:
+        return postgres_url(socket_folder(var_dir(environ)))
+    if urlsplit(given).scheme not in {"postgres", "postgresql"}:
+        raise _bad(BY_NAME["DATABASE_URL"], given, "a postgresql:// URL")
+    return given
+
+
+def redis_url(environ: Mapping[str, str] | None = None) -> str:
+    """REDIS_URL, or the URL of the embedded Valkey under VAR_DIR (whether it runs or not)."""
+    given: str = read("REDIS_URL", environ)
+    if not given:
+        return valkey_url(socket_folder(var_dir(environ)))
+    if urlsplit(given).scheme not in {"redis", "rediss", "unix"}:
+        raise _bad(BY_NAME["REDIS_URL"], given, "a redis://, rediss:// or unix:// URL")
+    return given
+
+
+def broker_url(environ: Mapping[str, str] | None = None) -> str:
+    """The store of :func:`redis_url`, written as Celery's broker wants it (``redis+socket://`` for a socket)."""
+    address = redis_url(environ)
+    parts = urlsplit(address)
+    if parts.scheme != "unix":
+        return address
+    return f"redis+socket://{parts.path}?virtual_host={parse_qs(parts.query).get('db', ['0'])[0]}"
+
+
+def secret_key(environ: Mapping[str, str] | None = None) -> str:
+    """SECRET_KEY, or the one made once and kept (mode 600) in VAR_DIR. Raises DomainError where it cannot be kept."""
+    given: str = read("SECRET_KEY", environ)
+    if given:
+        return given
+    path = var_dir(environ) / "secret_key"
+    try:
+        if not path.exists():
+            _write_once(path, secrets.token_urlsafe(48))
+        return path.read_text().strip()
+    except OSError as error:
+        raise DomainError(
+            "no_secret_key",
+            f"SECRET_KEY is not set and {path} cannot be kept ({error.strerror}). Set SECRET_KEY or correct VAR_DIR.",
+        ) from error
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Writes a private file that is either whole or not there; the first of several writers wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text + "\n")
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
