@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pools.mechanism.ordering import Floats, WeightFactors, Whole
 
-Flags = NDArray[np.bool_]
-PEAK_SLOTS = 4
-PEAK_SLOT_SECONDS = 20.0
+NEVER_S = 1e9
+PATIENCE_S = 60.0
+"""The longest Retry-After: who was refused within it may still be waiting politely."""
+STAGES = ("reserve", "baseline", "surplus", "spot", "preemptible", "headroom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,16 @@ class EntitlementColumns:
 
     Promises: ``pool`` [E] index into :class:`PoolColumns`; ``service_class`` [E] ClassCode; ``state`` [E] StateCode;
     ``class_weight`` [E]; ``base`` and ``cap`` [E,3]; ``lendable`` [E] share of the idle reserve that may be lent (0..1,
-    dedicated: 0); ``slo_ms`` [E]; ``largest_cost_tokens`` [E] largest admissible request, for the bucket size.
+    taken as 0 for dedicated); ``slo_ms`` [E]; ``largest_cost_tokens`` [E] largest admissible request, for the bucket
+    size.
 
-    Measured since the previous tick: ``in_flight`` [E,3] now (reserved tokens, bytes, sequences); ``peak`` [E,3]
-    largest in flight since then (pass ``in_flight`` when unknown); ``used`` [E,3] work done (tokens served,
-    byte-seconds, sequence-seconds); ``offered`` [E,3] asked for, refused or not, each request id once (tokens, bytes,
-    sequences, summed over requests); ``refused_tokens`` [E] the refused part of offered tokens; ``mean_service_s``
-    [E] seconds one request runs; ``work_ratio`` [E] tokens really used per token reserved (1 when unknown).
+    Measured since the previous tick: ``in_flight`` [E,3] now (reserved tokens, bytes, sequences); ``recent_peak`` [E,3]
+    largest in flight in the last 60 s (tokens unused); ``used`` [E,3] work done (tokens served, byte-seconds,
+    sequence-seconds); ``offered_tokens`` [E] reserved size of what was asked for, refused or not, each request id once;
+    ``refused`` [E] refusals that a retry may cure, repeats included. Typical request: ``mean_cost_tokens`` [E] tokens
+    reserved, ``work_ratio`` [E] tokens really used per token reserved (1 when unknown), ``mean_kv_bytes`` [E] bytes
+    of one sequence, ``mean_service_s`` [E] seconds it runs; a mean of 0 (never seen) leaves that demand to what is in
+    flight.
     """
 
     pool: Whole
@@ -76,12 +79,14 @@ class EntitlementColumns:
     slo_ms: Floats
     largest_cost_tokens: Floats
     in_flight: Floats
-    peak: Floats
+    recent_peak: Floats
     used: Floats
-    offered: Floats
-    refused_tokens: Floats
-    mean_service_s: Floats
+    offered_tokens: Floats
+    refused: Floats
+    mean_cost_tokens: Floats
     work_ratio: Floats
+    mean_kv_bytes: Floats
+    mean_service_s: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +101,20 @@ class PoolColumns:
 
 @dataclass(frozen=True, slots=True)
 class TickState:
-    """What one tick hands to the next; the caller keeps it (``tick_state`` packs it into bytes).
+    """What one tick hands to the next; the caller keeps it (``tick_state`` packs it into bytes and aligns it).
 
-    ``debt``, ``burst`` [E]; ``demand`` [E,3] levels; ``refused_rate`` [E] tokens/s, smoothed; ``window_used`` [E,3],
-    ``window_offered`` [E], ``window_s`` [P]: accumulated since the last debt step; ``peaks`` [4,E,3] largest in
-    flight in each 20 s slot; ``peak_slot`` the slot last written (seconds // 20); ``rotation`` the tick's number.
+    ``debt``, ``burst`` [E]; ``demand`` [E,3] smoothed offered levels; ``since_refused_s`` [E] seconds since the last
+    refusal; ``window_used`` [E,3], ``window_wanted`` [E] (1 where anything was asked for or in flight) and
+    ``window_s`` [P] since the last debt step; ``rotation`` the tick's number, which moves ties on.
     """
 
     debt: Floats
     burst: Floats
     demand: Floats
-    refused_rate: Floats
+    since_refused_s: Floats
     window_used: Floats
-    window_offered: Floats
+    window_wanted: Floats
     window_s: Floats
-    peaks: Floats
-    peak_slot: int
     rotation: int
 
     @classmethod
@@ -121,27 +124,24 @@ class TickState:
             debt=np.zeros(entitlements),
             burst=np.zeros(entitlements),
             demand=np.zeros((entitlements, 3)),
-            refused_rate=np.zeros(entitlements),
+            since_refused_s=np.full(entitlements, NEVER_S),
             window_used=np.zeros((entitlements, 3)),
-            window_offered=np.zeros(entitlements),
+            window_wanted=np.zeros(entitlements),
             window_s=np.zeros(pools),
-            peaks=np.zeros((PEAK_SLOTS, entitlements, 3)),
-            peak_slot=0,
             rotation=0,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TickInput:
-    """Everything one tick reads. ``at_s`` is any steady clock (only 20 s slots are taken from it), ``elapsed_s`` the
-    real time since the previous tick (one number, or [P] where pools tick apart), ``debt_step`` whether debt and
-    burst move this time (about every 5 s)."""
+    """Everything one tick reads. ``elapsed_s`` is the real time since the previous tick (one number, or [P] where
+    pools tick apart), ``debt_step`` whether debt and burst move this time (about every 5 s). Raises ValueError for
+    columns of unequal length, a state of another shard, rows not grouped by pool, or no time elapsed."""
 
     entitlements: EntitlementColumns
     pools: PoolColumns
     state: TickState
     elapsed_s: float | Floats
-    at_s: float
     debt_step: bool
     settings: TickSettings = field(default_factory=TickSettings)
 
