@@ -1,0 +1,72 @@
+"""Fixtures of every room: an empty hot store for each test that asks for one, the environment of a child process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+from tests import servers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests empty their hot store: never let them find a developer's."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE") != "tests.settings":
+        raise pytest.UsageError("Unset DJANGO_SETTINGS_MODULE: the tests use tests.settings, on servers of their own.")
+
+    DatabaseOperations.execute_sql_flush = _flush_without_triggers  # type: ignore[method-assign]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """The URL of this pytest process's own Valkey."""
+    return str(settings.REDIS_URL)
+
+
+@pytest.fixture(scope="session")
+def valkey_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A plain synchronous client (answers are bytes); does not empty the store, see ``valkey``."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def valkey(valkey_client: redis.Redis) -> Iterator[redis.Redis]:
+    """An empty store: data, function libraries and scripts of earlier tests are gone."""
+    _empty(valkey_client)
+    yield valkey_client
+    _empty(valkey_client)
+
+
+@pytest.fixture
+def process_environment(db: None) -> dict[str, str]:
+    """The environment for a child process that shall see this test's database and store.
+
+    The child sees committed rows only: use it with ``@pytest.mark.django_db(transaction=True)``.
+    """
+    options = connection.settings_dict
+    url = f"postgresql://{options['USER']}@/{options['NAME']}?host={options['HOST']}&port={options['PORT']}"
+    return {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "portal.settings"}
+
+
+def _empty(client: redis.Redis) -> None:
+    client.flushall()
+    client.function_flush("SYNC")
+
+
+def _flush_without_triggers(operations: Any, sql_list: list[str]) -> None:
+    """Between transactional tests every table is emptied; the triggers of append-only tables would refuse that."""
+    with transaction.atomic(using=operations.connection.alias), operations.connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for statement in sql_list:
+            cursor.execute(statement)
