@@ -25,7 +25,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``quick``: seconds, not minutes. ``json``: the last line is one JSON object. ``rounds``: how many a median is of."""
+    """``quick``: seconds, not minutes. ``json``: last line is one JSON object. ``rounds``: how many a median is of."""
 
     quick: bool
     json: bool
