@@ -43,7 +43,7 @@ class EngineProfile:
     """One replica. Counts are sequences, tokens and blocks of ``block_tokens`` tokens.
 
     ``reserve_full_prompt`` starts a waiting request only when its whole prompt fits (default of recent vLLM), not
-    just its first chunk. ``async_scheduling`` plans each step while the one before runs, so a newcomer waits one step more.
+    just its first chunk. ``async_scheduling`` plans each step while the one before runs, so newcomers wait a step more.
     ``prefix_caching`` keeps the blocks of ended and preempted sequences for reuse until they are overwritten.
     """
 
