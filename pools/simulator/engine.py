@@ -63,6 +63,7 @@ class Engine:
         self.telemetry = Telemetry()
         self._by_name: dict[Hashable, Sequence] = {}
         self._step: Step | None = None
+        self._serial = 0
         self._planned_until = float("inf")
 
     @property
@@ -84,6 +85,8 @@ class Engine:
         wanted, largest = sequence.input_tokens + sequence.output_tokens, self.profile.largest_request_tokens
         if wanted > largest:
             raise ValueError(f"{wanted} tokens asked for, at most {largest} fit")
+        self._serial += 1
+        sequence.serial = self._serial
         sequence.queued_at = now
         sequence.phase = Phase.WAITING
         self._by_name[sequence.name] = sequence
@@ -232,7 +235,7 @@ class Engine:
         if sequence.first_token_at is None:
             sequence.first_token_at = now
             result.first.append(sequence)
-            self.telemetry.first_token(sequence.input_tokens, sequence.ttft_s or 0.0, sequence.cached)
+            self.telemetry.first_token(sequence.input_tokens, max(0.0, sequence.ttft_s or 0.0), sequence.cached)
         elif sequence.last_token_at is not None:
             self.telemetry.next_token(now - sequence.last_token_at)
         sequence.last_token_at = now

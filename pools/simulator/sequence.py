@@ -29,7 +29,7 @@ class Sequence:
 
     ``output_tokens`` is how many tokens it will generate unless aborted, and ``reason`` how it then ends.
     ``prefix_keys`` name the whole blocks at the beginning of its prompt; equal keys share cached blocks.
-    ``computed`` counts tokens whose KV entries exist; ``generated`` the output so far; ``cached`` the prompt tokens
+    ``serial`` is given by the engine and never twice. ``computed`` counts tokens whose KV entries exist; ``generated`` the output so far; ``cached`` the prompt tokens
     its first start found in the cache; ``preemptions`` how often it lost its blocks and began again.
     """
 
@@ -38,6 +38,7 @@ class Sequence:
     output_tokens: int
     reason: FinishReason = FinishReason.LENGTH
     prefix_keys: tuple[Hashable, ...] = ()
+    serial: int = 0
     phase: Phase = Phase.WAITING
     computed: int = 0
     generated: int = 0
@@ -68,4 +69,4 @@ class Sequence:
         """The name of the content of its block ``index``: shared for a known prefix, its own beyond."""
         if index < len(self.prefix_keys):
             return self.prefix_keys[index]
-        return (id(self), index)
+        return ("own", self.serial, index)
