@@ -1,0 +1,1 @@
+"""Formulas against tables and properties. No database, no store, no clock."""
