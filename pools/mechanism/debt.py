@@ -12,7 +12,6 @@ import math
 from pools.mechanism.measures import kept_share
 from pools.mechanism.ordering import debt_factor
 
-STABLE_LAG_SHARE = 0.471
 TAU_PER_LAG = 2.2
 
 
@@ -55,6 +54,16 @@ def debt_tau_s(limit_interval_s: float, mean_service_s: float, smallest_s: float
     1 / 2.2 = 0.455 leaves a margin. Source: Token Pools design.
     """
     return max(smallest_s, TAU_PER_LAG * (limit_interval_s + mean_service_s))
+
+
+def stable_lag_share(gain: float) -> float:
+    """Largest lag / tau at which x' = -(x + gain x delayed x) / tau still settles: arccos(-1/gain) / sqrt(gain^2 - 1).
+
+    0.471 at a gain of 4; without limit at a gain of 1 or less. Source: the classic delay equation (Hayes, 1950).
+    """
+    if gain <= 1.0:
+        return math.inf
+    return math.acos(-1.0 / gain) / math.sqrt(gain * gain - 1.0)
 
 
 def fixed_point(weight_ratio: float, capacity_share: float, strength: float) -> tuple[float, float]:
