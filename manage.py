@@ -4,6 +4,9 @@
 import os
 import sys
 
+if sys.version_info < (3, 11):  # noqa: UP036  the sentence is for those who have it
+    sys.exit("This is Python %d.%d; Token Pools needs 3.11 or newer." % sys.version_info[:2])  # noqa: UP031
+
 
 def main() -> None:
     """Run one management command."""

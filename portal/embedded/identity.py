@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 from portal.lib.processes import follow_parent
+from portal.lib.sockets import NOBODY
 
 CLONE_NEWUSER = 0x10000000
-NOBODY = 65534
 
 
 def postgres_preexec(folders: list[Path]) -> Callable[[], None] | None:

@@ -40,7 +40,7 @@ class Postgres:
         return postgres_url(self.sockets, database)
 
     def start(self) -> None:
-        """Makes the data folder if there is none, starts, waits until it answers. Retries while a crash is cleaned up.
+        """Makes the data folder if there is none, starts, waits until ready. Retries after a crash.
 
         Raises DomainError ``postgres_failed`` with the server's own last words, ``no_postgres`` where none can run.
         """
@@ -61,10 +61,14 @@ class Postgres:
                 raise DomainError("postgres_failed", f"The embedded PostgreSQL did not start: {words} {NEXT_STEP}")
             time.sleep(0.2)
 
-    def stop(self) -> None:
-        """Fast stop: open transactions are rolled back, everything committed is on disk."""
+    def is_running(self) -> bool:
+        """Whether the server we started still runs."""
+        return self.record is not None and processes.is_alive(self.record)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Fast stop: open transactions roll back, what was committed is on disk. ``at_once``: recovery later."""
         if self.record is not None:
-            processes.stop(self.record, STOP_S, signal.SIGINT)
+            processes.stop(self.record, STOP_S, signal.SIGQUIT if at_once else signal.SIGINT)
             self.record = None
 
     def _init(self, binaries: Path) -> None:

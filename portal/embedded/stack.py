@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -9,7 +11,10 @@ from psycopg import sql
 
 from portal.embedded.postgres import Postgres
 from portal.embedded.valkey import Valkey
+from portal.lib.errors import DomainError
 from portal.lib.sockets import DATABASE, make_socket_folder, remove_socket_folder
+
+RETRY_S = 5.0
 
 
 class Stack:
@@ -20,6 +25,7 @@ class Stack:
 
     def __init__(self, var_dir: Path, *, postgres: bool = True, valkey: bool = True, fast: bool = False) -> None:
         self.var_dir = var_dir
+        self._due_at = 0.0
         sockets = make_socket_folder(var_dir)
         run, logs = var_dir / "run", var_dir / "log"
         self.postgres = (
@@ -38,12 +44,25 @@ class Stack:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """Stops both; safe to call at any time, any number of times."""
+    def revive(self, say: Callable[[str], None]) -> None:
+        """Starts again what ended unasked, at most every few seconds; ``say`` hears of it. Raises nothing."""
+        for server in (self.postgres, self.valkey):
+            if server is None or server.is_running() or time.monotonic() < self._due_at:
+                continue
+            name = type(server).__name__
+            try:
+                server.start()
+                say(f"{name} had ended and runs again; see {server.log}")
+            except DomainError as error:
+                say(str(error))
+                self._due_at = time.monotonic() + RETRY_S
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Stops both; safe at any time, any number of times. ``at_once``: recovery is left to the next start."""
         if self.valkey is not None:
             self.valkey.stop()
         if self.postgres is not None:
-            self.postgres.stop()
+            self.postgres.stop(at_once=at_once)
         remove_socket_folder(self.var_dir)
 
 

@@ -55,6 +55,10 @@ class Valkey:
         words = last_words(self.log, spoken)
         raise DomainError("valkey_failed", f"The embedded Valkey did not start: {words} {NEXT_STEP}")
 
+    def is_running(self) -> bool:
+        """Whether the server we started still runs."""
+        return self.record is not None and processes.is_alive(self.record)
+
     def stop(self) -> None:
         """SIGTERM: it writes what is left to its file and ends."""
         if self.record is not None:

@@ -119,17 +119,22 @@ def stop(record: ProcessRecord, timeout_s: float = 10.0, signal: int = signals.S
     True when it ended by itself in time. The polite signal goes to the leader alone (a leader stops its own children in
     the right order); what is left of its process group afterwards is killed.
     """
-    was_alive = is_alive(record)
-    polite = True
-    if was_alive:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(record.pid, signal)
-        polite = wait(record, timeout_s)
+    was_alive = ask(record, signal)
+    polite = wait(record, timeout_s) if was_alive else True
     if was_alive or record.pid in _children:
         kill_group(record)
         wait(record, KILL_WAIT_S)
     forget(record)
     return polite
+
+
+def ask(record: ProcessRecord, signal: int = signals.SIGTERM) -> bool:
+    """Sends a signal to the process if it is alive, and waits for nothing; whether it was alive."""
+    if not is_alive(record):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(record.pid, signal)
+    return True
 
 
 def kill_group(record: ProcessRecord) -> None:
