@@ -1,19 +1,44 @@
 """The gateway's door to the counters: asyncio, one connection, every call of a loop tick in one write.
 
-Decisions of one pool asked in the same loop tick travel as ONE function call; the caller notices nothing of it.
+Decisions of one pool asked in the same loop tick travel as ONE function call; the caller notices nothing of it, except
+that all of them cost little more than one.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from pools.counters.types import Ask, Decision, Heartbeat, HeartbeatReply, Settled, Settlement
+import hiredis
+
+from pools.choices import Outcome
+from pools.counters import keys, wire
+from pools.counters.library import LIBRARY, library_text, must_load
+from pools.counters.listener import Listener
+from pools.counters.transport import Address, Connection, encode
+from pools.counters.types import (
+    OUTCOMES,
+    Ask,
+    CounterUnavailable,
+    Decision,
+    Heartbeat,
+    HeartbeatReply,
+    Settled,
+    Settlement,
+)
+
+LARGEST_BATCH = 64
+RELEASED = OUTCOMES.index(Outcome.RELEASED)
+Reader = Callable[[bytes, int], Any]
 
 
 class CounterClient:
-    """See the module's docstring. Every method raises CounterUnavailable when the store cannot be asked.
+    """Every method raises CounterUnavailable when the store cannot be asked, ValueError for numbers out of range.
 
-    ``url``: ``redis://``, ``rediss://`` or ``unix://`` with password and database as redis-py reads them.
+    ``url``: ``redis://``, ``rediss://`` or ``unix://`` with password and database as redis-py reads them. reserve,
+    settle and heartbeat may be repeated after CounterUnavailable: the same request id never counts twice. Use from
+    one event loop; make one per process and loop.
     """
 
     def __init__(
@@ -25,42 +50,204 @@ class CounterClient:
         coalesce: bool = True,
         test_clock: bool = False,
     ) -> None:
-        raise NotImplementedError
+        self._address = Address.parse(url)
+        self._command_timeout_s = command_timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._batch = LARGEST_BATCH if coalesce else 1
+        self._test_clock = test_clock
+        self._connection: Connection | None = None
+        self._listener: Listener | None = None
+        self._heads: dict[tuple[bytes, int, int], bytes] = {}
+        self._asked: dict[tuple[bytes, int], tuple[Reader, list[bytes], list[asyncio.Future[Any]]]] = {}
 
     async def start(self) -> None:
-        """Connect and load the function library; raises CounterUnavailable or DomainError ``library_conflict``."""
-        raise NotImplementedError
+        """Connect and load the function library; raises CounterUnavailable or DomainError ``library_conflict``.
+
+        After CounterUnavailable it keeps trying in the background, so a gateway may start before its store.
+        """
+        self._loop = asyncio.get_running_loop()
+        command_s, connect_s = self._command_timeout_s, self._connect_timeout_s
+        self._connection = Connection(
+            self._address, command_timeout_s=command_s, connect_timeout_s=connect_s, greet=self._load_library
+        )
+        self._listener = Listener(self._address, command_timeout_s=command_s, connect_timeout_s=connect_s)
+        try:
+            await self._connection.connect()
+        except CounterUnavailable:
+            self._connection.retry_later()
+            raise
+
+    @property
+    def ready(self) -> bool:
+        """Connected, library loaded."""
+        return self._connection is not None and self._connection.ready
+
+    async def _load_library(self, connection: Connection) -> None:
+        reply = await connection.ask(encode("FCALL_RO", "tp_version", 0))
+        in_use = await connection.ask(encode("EXISTS", keys.POOLS_KEY))
+        known = None if isinstance(reply, hiredis.ReplyError) else reply
+        if must_load(known, in_use=bool(in_use), test_clock=self._test_clock):
+            text = library_text(test_clock=self._test_clock)
+            loaded = await connection.ask(encode("FUNCTION", "LOAD", "REPLACE", text))
+            if isinstance(loaded, hiredis.ReplyError):
+                raise CounterUnavailable(f"the store refused the function library {LIBRARY}: {loaded}")
 
     async def reserve(self, ask: Ask) -> Decision:
-        raise NotImplementedError
+        """Decide about one request (mechanism.admission.decide, in the store, atomically)."""
+        answer: Decision = await self._call(b"tp_reserve", ask[0], wire.pack_ask(ask), wire.read_decision)
+        return answer
 
     async def settle(self, settlement: Settlement) -> Settled:
-        raise NotImplementedError
+        """Close a reservation; repeated, it answers status 2 with the first figures."""
+        packed = wire.pack_settlement(settlement)
+        answer: Settled = await self._call(b"tp_settle", settlement[0], packed, wire.read_settled)
+        return answer
 
     async def release(self, pool_id: int, entitlement_id: int, request_id: str) -> Settled:
         """Give a reservation back unused (outcome ``released``, nothing charged)."""
-        raise NotImplementedError
+        return await self.settle(Settlement(pool_id, entitlement_id, request_id, 0, RELEASED, 1))
 
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
-        raise NotImplementedError
+        """Extend a lease and report streamed tokens; says whether the reservation was evicted meanwhile."""
+        packed = wire.pack_heartbeat(beat)
+        answer: HeartbeatReply = await self._call(b"tp_heartbeat", beat[0], packed, wire.read_heartbeat)
+        return answer
+
+    def _call(self, function: bytes, pool_id: int, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
+        connection = self._connection
+        if connection is None or not connection.ready:
+            raise CounterUnavailable(connection.reason if connection else "the counter client was not started")
+        future = self._loop.create_future()
+        if self._batch == 1:
+            self._send(function, pool_id, reader, [packed], [future])
+            return future
+        asked = self._asked
+        if not asked:
+            self._loop.call_soon(self._flush)
+        key = (function, pool_id)
+        batch = asked.get(key)
+        if batch is None:
+            asked[key] = (reader, [packed], [future])
+        else:
+            batch[1].append(packed)
+            batch[2].append(future)
+        return future
+
+    def _flush(self) -> None:
+        asked, self._asked = self._asked, {}
+        for (function, pool_id), (reader, packed, futures) in asked.items():
+            for first in range(0, len(packed), LARGEST_BATCH):
+                last = first + LARGEST_BATCH
+                try:
+                    self._send(function, pool_id, reader, packed[first:last], futures[first:last])
+                except CounterUnavailable as error:
+                    _fail(futures[first:last], error)
+
+    def _send(
+        self, function: bytes, pool_id: int, reader: Reader, packed: list[bytes], futures: list[asyncio.Future[Any]]
+    ) -> None:
+        count = len(packed)
+        key = (function, pool_id, count)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = self._head(function, pool_id, count)
+        if count == 1:
+            raw = packed[0]
+            command = b"%b$%d\r\n%b\r\n" % (head, len(raw), raw)
+        else:
+            command = head + b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in packed])
+        assert self._connection is not None
+        self._connection.send(command, lambda reply: self._answer(reply, reader, futures))
+
+    def _head(self, function: bytes, pool_id: int, count: int) -> bytes:
+        if len(self._heads) > 50_000:
+            self._heads.clear()
+        tag = keys.pool_key(pool_id).encode()
+        return b"*%d\r\n$5\r\nFCALL\r\n$%d\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n" % (
+            4 + count, len(function), function, len(tag), tag,
+        )  # fmt: skip
+
+    def _answer(self, reply: Any, reader: Reader, futures: list[asyncio.Future[Any]]) -> None:
+        if type(reply) is not bytes:
+            _fail(futures, self._failure(reply))
+            return
+        for index, future in enumerate(futures):
+            if not future.done():
+                future.set_result(reader(reply, index))
+
+    def _failure(self, reply: Any) -> CounterUnavailable:
+        if isinstance(reply, CounterUnavailable):
+            return reply
+        if "unction not found" in str(reply) and self._connection is not None:
+            # Somebody emptied the store: the next call shall find the library again.
+            self._reload = self._loop.create_task(self._load_library(self._connection))
+        return CounterUnavailable(f"the store could not run the call: {reply}")
 
     async def get_document(self, key: str) -> bytes | None:
-        raise NotImplementedError
+        """A JSON document the control plane put there; None when absent."""
+        reply = await self._ask("GET", key)
+        return reply if isinstance(reply, bytes) else None
 
     async def ping(self) -> None:
-        raise NotImplementedError
+        """One round trip."""
+        await self._ask("PING")
+
+    async def _ask(self, *words: str | bytes) -> Any:
+        connection = self._connection
+        if connection is None or not connection.ready:
+            raise CounterUnavailable(connection.reason if connection else "the counter client was not started")
+        future = self._loop.create_future()
+        connection.send(encode(*words), lambda reply: _deliver(future, reply))
+        return await future
 
     def on_eviction(self, pool_id: int, callback: Callable[[int, str], None]) -> None:
-        """callback(entitlement_id, request_id) in the loop for every victim announced in the pool."""
-        raise NotImplementedError
+        """callback(entitlement_id, request_id) in the loop for every victim announced in the pool. After start()."""
+
+        def victims(message: bytes) -> None:
+            for line in message.decode().split("\n"):
+                entry, _, request_id = line.partition(":")
+                callback(int(entry), request_id)
+
+        self._listen(keys.eviction_channel(pool_id), victims)
 
     def on_release(self, pool_id: int, callback: Callable[[], None]) -> None:
-        """callback() when room came free while somebody holds a refused request in the pool."""
-        raise NotImplementedError
+        """callback() when room came free while somebody holds a refused request in the pool. After start()."""
+        self._listen(keys.release_channel(pool_id), lambda _message: callback())
 
     def on_revoked(self, callback: Callable[[str], None]) -> None:
-        """callback(key digest) for every revoked key."""
-        raise NotImplementedError
+        """callback(key digest) for every revoked key. After start()."""
+        self._listen(keys.REVOKED_CHANNEL, lambda message: callback(message.decode()))
+
+    def _listen(self, channel: str, callback: Callable[[bytes], None]) -> None:
+        if self._listener is None:
+            raise CounterUnavailable("the counter client was not started")
+        self._listener.subscribe(channel, callback)
+
+    async def listening(self) -> None:
+        """Wait until every channel asked for is really subscribed."""
+        if self._listener is not None:
+            await self._listener.settled()
 
     async def close(self) -> None:
-        raise NotImplementedError
+        """Close both connections; what is in flight fails."""
+        if self._listener is not None:
+            await self._listener.close()
+        if self._connection is not None:
+            await self._connection.close()
+
+
+def _fail(futures: list[asyncio.Future[Any]], error: CounterUnavailable) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _deliver(future: asyncio.Future[Any], reply: Any) -> None:
+    if future.done():
+        return
+    if isinstance(reply, CounterUnavailable):
+        future.set_exception(reply)
+    elif isinstance(reply, hiredis.ReplyError):
+        future.set_exception(CounterUnavailable(f"the store could not run the call: {reply}"))
+    else:
+        future.set_result(reply)

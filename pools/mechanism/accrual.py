@@ -82,14 +82,17 @@ def touch_pool(pool: PoolHot, now_ms: int) -> None:
     pool.at_ms = now_ms
 
 
-def take_offer(mine: EntitlementHot, offer_id: str, tokens: int) -> None:
-    """Count offered work, an offer seen in the last few once. Approximate: the tag is the id's last 8 bytes, and an
-    offer is forgotten when as many others (``OFFERS_KEPT``) came after it."""
-    tag = offer_tag(offer_id)
+def take_offer(mine: EntitlementHot, tag: bytes, tokens: int) -> bool:
+    """Count offered work unless this offer is among the last refused ones; True when it was new.
+
+    Approximate: a tag is the id's last 8 bytes, and a refused offer is forgotten when ``OFFERS_KEPT`` others were
+    refused after it.
+    """
     position = mine.offers.find(tag)
-    if position < 0 or position % OFFER_TAG_BYTES:
-        mine.offered_tokens = (mine.offered_tokens + tokens) % WRAP
-        mine.offers = mine.offers[OFFER_TAG_BYTES:] + tag
+    if position >= 0 and position % OFFER_TAG_BYTES == 0:
+        return False
+    mine.offered_tokens = (mine.offered_tokens + tokens) % WRAP
+    return True
 
 
 def offer_tag(offer_id: str) -> bytes:

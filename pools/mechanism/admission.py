@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pools.mechanism import retry
-from pools.mechanism.accrual import copy_entitlement, rehold, take_offer, touch_entitlement, touch_pool
+from pools.mechanism.accrual import copy_entitlement, offer_tag, rehold, take_offer, touch_entitlement, touch_pool
 from pools.mechanism.hot import (
     LEASE_BUCKET_MS,
     LIVE,
     MICRO,
+    OFFER_TAG_BYTES,
     STATE_BOUND,
     STATE_DEGRADED,
     STATE_EXPIRED,
@@ -134,9 +135,12 @@ def decide(
     if known is not None:
         return Admission(house, mine, _repeat(house, mine, terms, known))
     touch_pool(house, now_ms)
-    take_offer(mine, ask.offer_id or ask.request_id, ask.tokens)
+    tag = offer_tag(ask.offer_id or ask.request_id)
+    new_offer = take_offer(mine, tag, ask.tokens)
     contended, choice, refused = _judge(house, mine, terms, ask, now_ms, candidates)
     if refused is not None:
+        if new_offer:
+            mine.offers = mine.offers[OFFER_TAG_BYTES:] + tag
         return _refuse(pool, house, mine, terms, ask, now_ms, refused, contended)
     return _admit(house, mine, terms, ask, now_ms, choice, contended)
 

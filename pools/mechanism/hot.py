@@ -79,6 +79,8 @@ class EntitlementHot:
     work_rate: int = 0
     mean_charge_micro: int = 0
     mean_service_us: int = 0
+    mean_cost_micro: int = 0
+    mean_kv: int = 0
     offered_tokens: int = 0
     admitted: int = 0
     streak: int = 0

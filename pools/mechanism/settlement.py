@@ -95,7 +95,7 @@ def settle(
     actual = reservation.tokens if actual_tokens < 0 else actual_tokens
     spilled = _charge(mine, terms, reservation, actual, now_ms)
     if outcome == OUTCOME_COMPLETED:
-        _learn(house, mine, actual, now_ms - reservation.started_ms)
+        _learn(house, mine, reservation, actual, now_ms - reservation.started_ms)
     _free(house, mine, reservation)
     rehold(house, mine, terms)
     done = replace(
@@ -135,12 +135,18 @@ def _charge(mine: EntitlementHot, terms: Terms, reservation: Reservation, actual
     return spilled
 
 
-def _learn(pool: PoolHot, mine: EntitlementHot, actual: int, service_ms: int) -> None:
-    """Running means (weight 1/8, pool 1/16) of the charge and the service time of completed requests."""
-    charge, service = actual * MICRO, service_ms * 1000
-    mine.mean_charge_micro += (charge - mine.mean_charge_micro) // 8 if mine.mean_charge_micro else charge
-    mine.mean_service_us += (service - mine.mean_service_us) // 8 if mine.mean_service_us else service
-    pool.mean_service_us += (service - pool.mean_service_us) // 16 if pool.mean_service_us else service
+def _learn(pool: PoolHot, mine: EntitlementHot, done: Reservation, actual: int, service_ms: int) -> None:
+    """Running means (weight 1/8, pool 1/16) of what completed requests cost, were charged, held and took."""
+    mine.mean_charge_micro = running_mean(mine.mean_charge_micro, actual * MICRO, 8)
+    mine.mean_cost_micro = running_mean(mine.mean_cost_micro, done.tokens * MICRO, 8)
+    mine.mean_kv = running_mean(mine.mean_kv, done.kv, 8)
+    mine.mean_service_us = running_mean(mine.mean_service_us, service_ms * 1000, 8)
+    pool.mean_service_us = running_mean(pool.mean_service_us, service_ms * 1000, 16)
+
+
+def running_mean(mean: int, value: int, weight: int) -> int:
+    """Exponential mean that starts at the first value; 0 means none yet."""
+    return mean + (value - mean) // weight if mean else value
 
 
 def _free(pool: PoolHot, mine: EntitlementHot, reservation: Reservation) -> None:
