@@ -13,7 +13,7 @@ from pools.gateway.keys import Grant
 from pools.gateway.ports import Counters
 from pools.gateway.routes import Route
 from pools.gateway.settling import Settler
-from pools.gateway.wire import Limits, unavailable
+from pools.gateway.wire import Limits, bad_request, unavailable
 from pools.mechanism.amounts import DIMENSIONS
 from pools.mechanism.retry import retry_after
 from portal.lib.errors import DomainError
@@ -60,6 +60,8 @@ class Admission:
                 "The admission store does not answer and your tier does not serve without it; try again shortly.",
                 code="store_unavailable",
             ) from None
+        except ValueError:  # more than the store's whole numbers can hold
+            raise bad_request("The request is larger than any pool.", code="never_fits", status=413) from None
         except asyncio.CancelledError:
             self._settler.waiting.append(release(ask))
             raise

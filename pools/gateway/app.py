@@ -120,8 +120,8 @@ class App:
         holds an incompatible library stops the start with a DomainError."""
         self._counters = self._make_counters(self.config)
         self.gateway = gateway = Gateway(self.config, self._counters)
-        self._counters.on_revoked(gateway.keys.revoke)
         connected = await self._connect(self._counters)
+        self._counters.on_revoked(gateway.keys.revoke)
         if connected:
             await gateway.routes.refresh()
             self._watch_pools(gateway, self._counters)

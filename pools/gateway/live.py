@@ -17,6 +17,7 @@ from pools.gateway.parse import InferenceRequest, Kind
 from pools.gateway.ports import Counters
 from pools.gateway.routes import Route
 
+LARGEST_CHARGE = 2**31 - 1  # what the store counts per request; an engine that claims more is not believed
 STALLED_SECONDS = 60.0  # a client that reads nothing for so long has gone
 
 
@@ -81,7 +82,7 @@ class LiveRequest:
             if not whole and not output and not (self.forwarded and self.ending is Outcome.CLIENT_GONE):
                 return 0, source, 0, 0, 0
         return (
-            self.route.weight_input * (taken - cached) + self.route.weight_output * output,
+            min(LARGEST_CHARGE, self.route.weight_input * (taken - cached) + self.route.weight_output * output),
             source,
             taken,
             output,
@@ -110,7 +111,7 @@ class LiveRequest:
 
 def _count(usage: dict[str, Any], name: str) -> int:
     value = usage.get(name)
-    return value if type(value) is int and value >= 0 else 0
+    return min(value, LARGEST_CHARGE) if type(value) is int and value >= 0 else 0
 
 
 class Live:
