@@ -6,6 +6,7 @@ Source: Token Pools design.
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def unpack(packed: bytes) -> KeptState:
             columns = {name: kept[name] for name in (*_COLUMNS, "window_s")}
             state = TickState(**columns, rotation=int(kept["rotation"][0]))
             return KeptState(tuple(kept["entitlement_ids"].tolist()), tuple(kept["pool_ids"].tolist()), state)
-    except (OSError, KeyError, EOFError, TypeError) as broken:
+    except (OSError, KeyError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as broken:
         raise ValueError("these bytes are not a packed tick state") from broken
 
 
