@@ -127,7 +127,7 @@ def _measure(given: TickInput, elapsed_s: Floats) -> _Measured:
     offers)."""
     rows, state = given.entitlements, given.state
     each_s = elapsed_s[rows.pool]
-    average = rows.used / each_s[:, None]
+    average = np.maximum(0.0, rows.used / each_s[:, None])
     use = rows.in_flight.astype(np.float64, copy=True)
     use[:, 0] = average[:, 0]
     asked = rows.offered_tokens / each_s
@@ -154,7 +154,7 @@ def _owe(given: TickInput, measured: _Measured, elapsed_s: Floats, bound: Flags,
     if not given.debt_step:
         return _Owed(state.debt, state.burst, np.zeros_like(state.debt), tau_s, used, wanted, window_s)
     each_s = window_s[rows.pool]
-    average = used / each_s[:, None]
+    average = np.maximum(0.0, used / each_s[:, None])
     base, served = rows.base[:, 0], average[:, 0]
     over = np.divide(average, reference, out=np.ones_like(average), where=reference > 0) - 1.0
     excess = np.maximum(0.0, over).sum(axis=1) * bound

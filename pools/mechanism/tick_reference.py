@@ -129,7 +129,7 @@ def _reference(row: Row) -> Triple:
 
 
 def _use(row: Row, elapsed_s: float) -> Triple:
-    return (row.used[0] / elapsed_s, row.in_flight[1], row.in_flight[2])
+    return (max(0.0, row.used[0] / elapsed_s), row.in_flight[1], row.in_flight[2])
 
 
 def _demand(row: Row, elapsed_s: float, rules: TickSettings) -> tuple[Triple, Triple, Triple]:
@@ -152,7 +152,7 @@ def _owed(
     rules: TickSettings,
 ) -> tuple[float, float]:
     bound = row.state == StateCode.BOUND
-    average = _triple([(row.window_used[d] + row.used[d]) / window_s for d in range(3)])
+    average = _triple([max(0.0, (row.window_used[d] + row.used[d]) / window_s) for d in range(3)])
     excess = owing.burst_excess(average, _reference(row)) if bound else 0.0
     base = row.base[0]
     if rules.mode == "paper":

@@ -62,7 +62,8 @@ class EntitlementColumns:
 
     Measured since the previous tick: ``in_flight`` [E,3] now (reserved tokens, bytes, sequences); ``recent_peak`` [E,3]
     largest in flight in the last 60 s (tokens unused); ``used`` [E,3] work done (tokens served, byte-seconds,
-    sequence-seconds); ``offered_tokens`` [E] reserved size of what was asked for, refused or not, each request id once;
+    sequence-seconds; negative where a settlement put right what was counted too high, which counts against the window);
+    ``offered_tokens`` [E] reserved size of what was asked for, refused or not, each request id once;
     ``refused`` [E] refusals that a retry may cure, repeats included. Typical request: ``mean_cost_tokens`` [E] tokens
     reserved, ``work_ratio`` [E] tokens really used per token reserved (1 when unknown), ``mean_kv_bytes`` [E] bytes
     of one sequence, ``mean_service_s`` [E] seconds it runs; a mean of 0 (never seen) leaves that demand to what is in
