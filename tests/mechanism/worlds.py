@@ -168,6 +168,5 @@ def worlds(draw: st.DrawFn, modes: Sequence[str] = ("strict",), fills: Sequence[
         elapsed_s=draw(st.sampled_from((0.25, 1.0, 7.0))),
         debt_step=draw(st.booleans()),
         rotation=draw(st.integers(0, 9)),
-        rules=TickSettings(mode=draw(st.sampled_from(modes)), fill=draw(st.sampled_from(fills))),  # type:
-        ignore[arg-type]
+        rules=TickSettings(mode=draw(st.sampled_from(modes)), fill=draw(st.sampled_from(fills))),  # type: ignore[arg-type]
     )
