@@ -51,7 +51,8 @@ def _totals(summary: dict[str, Any]) -> Table:
     ]
     over = summary.get("over_commit")
     if over is not None:
-        rows.append(("over-commit", over if isinstance(over, str) else f"{over['sequences']} sequences"))
+        worst = f"at worst {over['worst_sequences']} over capacity, {over['lent_sequences']} may be lent"
+        rows.append(("over-commit", f"{over['sequences']} sequences beyond the rule ({worst})"))
     for name, value in rows:
         table.add_row(name, value)
     return table
