@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -185,14 +186,27 @@ PEOPLE = (
     Person("VIEWER", "guest@atlas-retail.example", tenant="atlas-retail", role=TenantRole.VIEWER),
 )
 
-KEYS_BY_CLASS = {
+_KEYS_BY_CLASS = {
     ServiceClass.DEDICATED: "northwind-bank",
     ServiceClass.GUARANTEED: "helios-health",
     ServiceClass.ELASTIC: "atlas-retail",
     ServiceClass.SPOT: "comet-labs",
     ServiceClass.PREEMPTIBLE: "delta-research",
 }
-"""Whose key demo.env shows for each class; all five serve the pool ``chat``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A whole world. ``keys_by_class``: whose key demo.env shows for each class; all of them serve the first pool."""
+
+    pools: tuple[PoolPlan, ...]
+    tiers: tuple[TierPlan, ...]
+    tenants: tuple[TenantPlan, ...]
+    people: tuple[Person, ...] = ()
+    keys_by_class: Mapping[ServiceClass, str] = field(default_factory=dict)
+
+
+DEMO = Cast(POOLS, TIERS, TENANTS, PEOPLE, _KEYS_BY_CLASS)
 
 
 def model_of(pool: str) -> str:

@@ -17,6 +17,7 @@ from pools.simulator.senders import Order, Sender
 from pools.simulator.tally import Tally
 from pools.simulator.workload import Habit, demo_orders
 from portal.demo import cast
+from portal.demo.cast import Cast
 
 log = logging.getLogger(__name__)
 IN_FLIGHT, WAITING = 96, 160
@@ -33,9 +34,9 @@ class Limits:
     waiting: int = WAITING
 
 
-def roles(senders: Iterable[Sender]) -> list[tuple[Sender, Habit]]:
+def roles(senders: Iterable[Sender], world: Cast = cast.DEMO) -> list[tuple[Sender, Habit]]:
     """Each sender of the key file with the habit the cast gives it; senders the cast does not know are silent."""
-    habits = {(plan.slug, promise.pool): promise.habit for plan in cast.TENANTS for promise in plan.promises}
+    habits = {(plan.slug, promise.pool): promise.habit for plan in world.tenants for promise in plan.promises}
     return [(one, habits[one.tenant, one.pool]) for one in senders if (one.tenant, one.pool) in habits]
 
 

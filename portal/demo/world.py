@@ -22,6 +22,7 @@ from portal.accounts.models import ApiKey, Tenant, User
 from portal.audit.models import Source
 from portal.audit.services import Actor
 from portal.demo import cast, secrets
+from portal.demo.cast import Cast
 from portal.lib.errors import DomainError
 from portal.lib.secrets import key_digest
 
@@ -42,21 +43,21 @@ class Made:
     skipped: bool = False
 
 
-def world_make(var_dir: Path, now: datetime) -> Made:
-    """Fills an empty installation, or completes a demo begun before. Leaves any other installation alone.
+def world_make(var_dir: Path, now: datetime, world: Cast = cast.DEMO) -> Made:
+    """Fills an empty installation, or completes a world begun before. Leaves any other installation alone.
 
     Raises DomainError when a service refuses.
     """
-    slugs = {plan.slug for plan in cast.POOLS}
+    slugs = {plan.slug for plan in world.pools}
     if Pool.objects.exclude(slug__in=slugs).exists():
         return Made(skipped=True)
     with transaction.atomic():
-        pools = sum(_pool(plan, now) for plan in cast.POOLS)
-        tiers = sum(_tier(plan, now) for plan in cast.TIERS)
-        tenants = sum(_tenant(plan, now) for plan in cast.TENANTS)
-        entitlements = sum(_entitlement(plan, promise, now) for plan in cast.TENANTS for promise in plan.promises)
-    people = _people(var_dir, now)
-    keys = _keys(var_dir, now)
+        pools = sum(_pool(plan, now) for plan in world.pools)
+        tiers = sum(_tier(plan, now) for plan in world.tiers)
+        tenants = sum(_tenant(plan, now) for plan in world.tenants)
+        entitlements = sum(_entitlement(plan, promise, now) for plan in world.tenants for promise in plan.promises)
+    people = _people(world, var_dir, now)
+    keys = _keys(world, var_dir, now)
     return Made(pools, tiers, tenants, entitlements, people, keys)
 
 
@@ -131,12 +132,12 @@ def _slots(pool: Pool, count: int) -> Rate:
     )
 
 
-def _people(var_dir: Path, now: datetime) -> int:
+def _people(world: Cast, var_dir: Path, now: datetime) -> int:
     """Logins; a password that demo.env has lost is made anew, for nobody else knows it."""
     known = secrets.known(var_dir)
     fresh: dict[str, str] = {}
     made = 0
-    for person in cast.PEOPLE:
+    for person in world.people:
         name = f"{person.names}_PASSWORD"
         user = User.objects.filter(email=person.email).first()
         if user is not None and known.get(name):
@@ -157,11 +158,11 @@ def _people(var_dir: Path, now: datetime) -> int:
     return made
 
 
-def _keys(var_dir: Path, now: datetime) -> int:
+def _keys(world: Cast, var_dir: Path, now: datetime) -> int:
     """One key per tenant; one whose plaintext is lost is revoked and made anew."""
     plain = _plaintexts(secrets.key_file(var_dir))
     made = 0
-    for plan in cast.TENANTS:
+    for plan in world.tenants:
         tenant = Tenant.objects.get(slug=plan.slug)
         text = plain.get(plan.slug, "")
         usable = ApiKey.objects.filter(tenant=tenant, name=KEY_NAME, revoked_at__isnull=True)
@@ -171,11 +172,13 @@ def _keys(var_dir: Path, now: datetime) -> int:
             key_revoke(actor=ACTOR, now=now, key_id=lost.pk, reason="Its plaintext is lost.")
         plain[plan.slug] = key_create(actor=ACTOR, now=now, tenant=tenant, name=KEY_NAME).plaintext
         made += 1
-    write_senders(secrets.key_file(var_dir), senders(plain))
+    write_senders(secrets.key_file(var_dir), senders(world, plain))
     shown: dict[str, Any] = {
-        f"KEY_{service_class.name}": plain[slug] for service_class, slug in cast.KEYS_BY_CLASS.items()
+        f"KEY_{service_class.name}": plain[slug] for service_class, slug in world.keys_by_class.items()
     }
-    secrets.keep(var_dir, {**shown, "MODEL": cast.model_of("chat"), "KEY_FILE": str(secrets.key_file(var_dir))})
+    secrets.keep(
+        var_dir, {**shown, "MODEL": cast.model_of(world.pools[0].slug), "KEY_FILE": str(secrets.key_file(var_dir))}
+    )
     return made
 
 
@@ -186,9 +189,9 @@ def _plaintexts(path: Path) -> dict[str, str]:
         return {}
 
 
-def senders(plain: dict[str, str]) -> list[Sender]:
+def senders(world: Cast, plain: dict[str, str]) -> list[Sender]:
     """Every tenant in every pool it may use; the share of unnamed trace requests follows its slots."""
-    classes = {plan.slug: plan.service_class.value for plan in cast.TIERS}
+    classes = {plan.slug: plan.service_class.value for plan in world.tiers}
     return [
         Sender(
             plain[plan.slug],
@@ -198,6 +201,6 @@ def senders(plain: dict[str, str]) -> list[Sender]:
             cast.model_of(promise.pool),
             float(promise.base or promise.cap / 2),
         )
-        for plan in cast.TENANTS
+        for plan in world.tenants
         for promise in plan.promises
     ]

@@ -17,9 +17,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
+from pools.simulator.caller import Retries
 from pools.simulator.profile import EngineProfile, StepCosts
 from pools.simulator.prompts import max_tokens_for, prompt
-from pools.simulator.replay import Pace, Replay, Retries
+from pools.simulator.replay import Pace, Replay
 from pools.simulator.report import show
 from pools.simulator.scripts import Casting, fit, orders
 from pools.simulator.senders import Order, Sender, assigner, read_senders, write_senders

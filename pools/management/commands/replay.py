@@ -18,7 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pools.models import Pool
 from pools.services.overcommit import Watch
-from pools.simulator.replay import Pace, Replay, Retries
+from pools.simulator.caller import Retries
+from pools.simulator.replay import Pace, Replay
 from pools.simulator.report import show
 from pools.simulator.scripts import Casting, fit, orders
 from pools.simulator.senders import read_senders
