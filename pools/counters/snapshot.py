@@ -94,13 +94,13 @@ class PoolCounters:
 
     def since(self, older: PoolCounters) -> Measured:
         """Differences to an older snapshot of the same pool; an entitlement it did not have counts from zero."""
-        now = self._sums()
+        now = self.sums()
         before = np.zeros_like(now)
         refused = np.zeros_like(self.refused)
         places = {int(key): row for row, key in enumerate(older.entitlement_ids)}
         rows = np.array([places.get(int(key), -1) for key in self.entitlement_ids], dtype=np.int64)
         had = rows >= 0
-        before[had], refused[had] = older._sums()[rows[had]], older.refused[rows[had]]
+        before[had], refused[had] = older.sums()[rows[had]], older.refused[rows[had]]
         changed = wrapped(now, before)
         used = changed[:, :3] * np.array([1e-6, KV_UNIT / 1000.0, 1e-3])
         return Measured(
@@ -111,7 +111,9 @@ class PoolCounters:
             refused=self.refused - refused,
         )
 
-    def _sums(self) -> Floats:
+    def sums(self) -> Floats:
+        """(n, 5) running sums carried on to this moment, wrapping: work micro-tokens, KV units x ms, sequences x ms,
+        tokens offered, requests admitted. Differences are :meth:`since` or :func:`wrapped`."""
         return np.stack(
             [
                 self._sum_now("work_micro", self.column("work_rate")),

@@ -133,7 +133,7 @@ def decide(
     house = replace(pool)
     touch_entitlement(mine, terms, now_ms)
     if known is not None:
-        return Admission(house, mine, _repeat(house, mine, terms, known))
+        return Admission(house, copy_entitlement(entitlement or EntitlementHot()), _repeat(house, mine, terms, known))
     touch_pool(house, now_ms)
     tag = offer_tag(ask.offer_id or ask.request_id)
     new_offer = take_offer(mine, tag, ask.tokens)
@@ -298,7 +298,7 @@ def _admit(
     service_ms = (mine.mean_service_us or pool.mean_service_us) // 1000
     rate = min(expected // max(1, service_ms), LARGEST_RATE)
     mine.work_rate += rate
-    _evict(pool, choice)
+    evict(pool, choice)
     pool.use_kv += ask.kv_bytes
     pool.use_seats += ask.concurrency
     if terms.rank == 3:
@@ -322,7 +322,8 @@ def _admit(
     return Admission(pool, mine, decision, reservation, choice.taken)
 
 
-def _evict(pool: PoolHot, choice: Choice) -> None:
+def evict(pool: PoolHot, choice: Choice) -> None:
+    """Move victims from the pool's use to what is being evicted, in place."""
     pool.use_kv -= choice.kv
     pool.use_seats -= choice.seats
     pool.evictable_kv -= choice.kv
