@@ -106,6 +106,7 @@ def tick_pool(
     room = [max(0.0, capacity[d] - draining[d]) for d in range(3)]
     given = limits.stages(claims, room, rules.fill == "drf") if rules.mode == "strict" else []
     totals = [_triple([sum(stage[k][d] for stage in given) for d in range(3)]) for k in range(len(bound))]
+    place = {i: k for k, i in enumerate(bound)}
     slots = limits.whole_slots([total[2] for total in totals], [moved[i][0] for i in bound], rotation)
     result = []
     for i, row in enumerate(rows):
@@ -113,7 +114,7 @@ def tick_pool(
         if row.state == StateCode.BOUND and rules.mode == "paper":
             limit = _reference(row)
         elif row.state == StateCode.BOUND:
-            k = bound.index(i)
+            k = place[i]
             limit = (totals[k][0], math.floor(totals[k][1] + 1e-6), slots[k])
             parts = tuple(_triple(stage[k]) for stage in given)
         first = ordering.RANK_OF_CLASS[row.service_class] == 0 and row.state == StateCode.BOUND
