@@ -68,6 +68,22 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WORKER_CONCURRENCY", "4", "int", "Threads or processes of the Celery worker.", low=1, high=256),
     Setting("DEMO", "1", "bool", "Fill an empty installation with a demo world and demo traffic."),
     Setting(
+        "TICK_SHARDS",
+        "1",
+        "int",
+        "Tasks that share the pools at each beat; more for thousands of pools.",
+        low=1,
+        high=256,
+    ),
+    Setting(
+        "ACCELERATOR_CEILING",
+        "0",
+        "int",
+        "Accelerators all pools together may use. 0: no ceiling.",
+        low=0,
+        high=10_000_000,
+    ),
+    Setting(
         "MECHANISM_MODE",
         "strict",
         "choice",
@@ -94,7 +110,7 @@ def parse(setting: Setting, text: str) -> Any:
         except ValueError:
             raise _bad(setting, text, "a whole number" if setting.kind == "int" else "a number") from None
         if (setting.low is not None and value < setting.low) or (setting.high is not None and value > setting.high):
-            raise _bad(setting, text, f"{setting.low:g} to {setting.high:g}")
+            raise _bad(setting, text, _span(setting))
         return value
     if setting.kind == "choice" and text not in setting.choices:
         raise _bad(setting, text, " or ".join(setting.choices))
@@ -108,6 +124,20 @@ def _bad(setting: Setting, text: str, allowed: str) -> DomainError:
     return DomainError(
         "bad_setting", f"{setting.name} is {seen}; it must be {allowed}. Correct the environment and start again."
     )
+
+
+def described(setting: Setting) -> tuple[str, str, str]:
+    """Default, allowed values and meaning of a setting, as the guide's table shows them."""
+    default = (
+        "`var` beside manage.py" if setting.name == "VAR_DIR" else f"`{setting.default}`" if setting.default else "–"
+    )
+    texts = {"bool": "1 or 0", "str": "text", "list": "comma-separated", "choice": " or ".join(setting.choices)}
+    number = ("whole number " if setting.kind == "int" else "number ") + _span(setting)
+    return default, texts.get(setting.kind, number), setting.doc
+
+
+def _span(setting: Setting) -> str:
+    return f"{setting.low or 0:.12g} to {setting.high or 0:.12g}"
 
 
 def read(name: str, environ: Mapping[str, str] | None = None) -> Any:

@@ -39,7 +39,7 @@ class Screen:
         grid.add_row("[bold]Portal[/]", place.web_url)
         grid.add_row("[bold]Gateway[/]", f"{place.gateway_url}/v1")
         for who in ("OPERATOR", "TENANT"):
-            if login := demo.get(f"{who}_LOGIN"):
+            if login := demo.get(f"{who}_EMAIL"):
                 grid.add_row(f"[bold]{who.title()}[/]", escape(f"{login}  /  {demo.get(f'{who}_PASSWORD', '')}"))
         grid.add_row("[bold]Logs[/]", escape(str(place.log_dir)))
         if demo:
@@ -52,7 +52,7 @@ class Screen:
 
 def curl_line(place: Place, demo: Mapping[str, str]) -> str:
     """A request anybody can paste; "" without a demo key."""
-    key = next((value for name, value in demo.items() if name.endswith("_API_KEY") or name.startswith("API_KEY")), "")
+    key = demo.get("KEY_ELASTIC")
     if not key:
         return ""
     model, hello = demo.get("MODEL", "chat-8b"), [{"role": "user", "content": "Hello"}]

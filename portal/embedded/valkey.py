@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from portal.embedded.postgres import last_words
 from portal.lib import processes
@@ -75,8 +77,9 @@ class Valkey:
         ]
 
     def _answers(self) -> bool:
+        once = Retry(NoBackoff(), 0)  # the caller asks again, sooner than the client's own back-off would
         try:
-            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0) as client:
+            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0, retry=once) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

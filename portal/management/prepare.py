@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,8 @@ def has_command(name: str) -> bool:
 
 
 def fill_demo_world() -> None:
-    """Makes the demo world where there is none."""
-    call_command("demo")
+    """Makes the demo world where there is none; what it made is on the screen in the end."""
+    call_command("demo", stdout=io.StringIO())
 
 
 def close_connections() -> None:
