@@ -1,13 +1,60 @@
-"""The Celery app and the beat table: what runs how often, and why. Task bodies live in the domains."""
+"""The Celery app and the beat table: what runs how often, and why. Task bodies live in the domains.
+
+Beats carry an expiry: a worker that was away finds the present beat, never a pile of old ones.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any, NamedTuple
 
 from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
+from django.conf import settings
+
+
+class Beat(NamedTuple):
+    """One line of the table. ``sharded``: one task for each shard of pools."""
+
+    task: str
+    every_s: float
+    queue: str
+    sharded: bool
+    why: str
+
+
+BEATS = (
+    Beat("pools.tasks.tick", 1, "tick", True, "limits must follow demand within a second or two"),
+    Beat("pools.tasks.reap", 1, "usage", True, "a slot held by a gateway that died is free a second after its lease"),
+    Beat("billing.tasks.usage", 1, "usage", False, "pages and books show a request a second or two after it ended"),
+    Beat("pools.tasks.endpoints", 2, "scaling", True, "a replica that comes or goes changes capacity at once"),
+    Beat("pools.tasks.binding", 2, "scaling", True, "a lease is bound soon after its capacity is ready"),
+    Beat("pools.tasks.scaling", 5, "scaling", True, "windows of 30 s and more need no finer look"),
+    Beat("pools.tasks.documents", 5, "default", False, "repairs what a deed could not publish; notices a lost store"),
+    Beat("billing.tasks.ledger", 10, "usage", False, "debts are posted from samples of five seconds"),
+    Beat("pools.tasks.orphans", 60, "default", False, "no endpoint runs that nobody owns"),
+    Beat("billing.tasks.partitions", 3600, "default", False, "tomorrow's partitions exist before tomorrow"),
+)
+
+
+def schedule(beats: tuple[Beat, ...], shards: int) -> dict[str, dict[str, Any]]:
+    """Celery's beat schedule: one entry a beat, or one a beat and shard."""
+    entries: dict[str, dict[str, Any]] = {}
+    for beat in beats:
+        for shard in range(shards if beat.sharded else 1):
+            entries[f"{beat.task}-{shard}" if beat.sharded else beat.task] = {
+                "task": beat.task,
+                "schedule": beat.every_s,
+                "args": (shard,) if beat.sharded else (),
+                "options": {"queue": beat.queue, "expires": max(2.0, min(beat.every_s * 2, 60.0))},
+            }
+    return entries
+
+
 app = Celery("portal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_schedule = schedule(BEATS, settings.TICK_SHARDS)
+app.conf.task_routes = {beat.task: {"queue": beat.queue} for beat in BEATS}
 app.autodiscover_tasks()

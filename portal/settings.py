@@ -12,13 +12,15 @@ from portal import env
 
 BASE_DIR = env.BASE_DIR
 _values = env.read_all()
-VAR_DIR = Path(_values["VAR_DIR"])
+VAR_DIR = env.var_dir()
 SECRET_KEY = env.secret_key()
 DEBUG = _values["DEBUG"]
 ALLOWED_HOSTS = _values["ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS = _values["TRUSTED_ORIGINS"]
 REDIS_URL = env.redis_url()
 MECHANISM_MODE = _values["MECHANISM_MODE"]
+TICK_SHARDS = _values["TICK_SHARDS"]
+ACCELERATOR_CEILING = _values["ACCELERATOR_CEILING"]
 GATEWAY_PORT = _values["GATEWAY_PORT"]
 WEB_PORT = _values["WEB_PORT"]
 BIND_ADDRESS = _values["BIND_ADDRESS"]
@@ -51,6 +53,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "portal.dashboards.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -59,6 +62,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.errors.DomainErrors",
+    "portal.accounts.access.DenyByDefault",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -75,6 +80,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "portal.dashboards.context.navigation",
             ],
         },
     }
@@ -123,6 +129,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _values["SECURE_COOKIES"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "portal.errors.csrf_failure"
 
 CHANNEL_LAYERS = {
     "default": {
@@ -132,6 +139,20 @@ CHANNEL_LAYERS = {
     }
 }
 
+CELERY_BROKER_URL = env.broker_url()
+CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "tp-celery:", "visibility_timeout": 300, "socket_timeout": 30}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: the broker comes back
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 60  # prefork only; the locks of the tasks end by themselves in the same time
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: the table is in code, nothing is to be remembered
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_TIMEZONE = "UTC"
+
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -140,9 +161,14 @@ USE_I18N = True
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "portal.dashboards.finders.PackageFinder",
+]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "portal.lib.statics.QuickStaticFilesStorage"},
 }
 
 

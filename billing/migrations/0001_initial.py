@@ -103,6 +103,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('entitlement_debt', 'Owed to the tenant'), ('pool_obligation', 'Obligations of the pool')], max_length=20)),
+                ('balance_millitokens', models.BigIntegerField(default=0, help_text="Sum of its entries, kept by the ledger's writer")),
+                ('posted_until', models.DateTimeField(blank=True, help_text="On a pool's account: samples posted so far", null=True)),
                 ('entitlement', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='pools.entitlement')),
                 ('pool', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='pools.pool')),
                 ('tenant', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='accounts.tenant')),

@@ -35,6 +35,8 @@ class Account(models.Model):
         Entitlement, null=True, blank=True, on_delete=models.PROTECT, related_name="accounts"
     )
     tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.PROTECT, related_name="accounts")
+    balance_millitokens = models.BigIntegerField(default=0, help_text="Sum of its entries, kept by the ledger's writer")
+    posted_until = models.DateTimeField(null=True, blank=True, help_text="On a pool's account: samples posted so far")
 
     class Meta:
         constraints = [

@@ -163,6 +163,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100)),
+                ('ordinal', models.PositiveIntegerField(default=0, help_text='Its number among the living endpoints of its pool')),
                 ('url', models.CharField(blank=True, max_length=500)),
                 ('provider_ref', models.CharField(blank=True, max_length=500)),
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('starting', 'Starting'), ('ready', 'Ready'), ('draining', 'Draining'), ('stopped', 'Stopped'), ('failed', 'Failed')], default='pending', max_length=16)),

@@ -117,6 +117,7 @@ class Endpoint(models.Model):
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="endpoints")
     name = models.CharField(max_length=100)
+    ordinal = models.PositiveIntegerField(default=0, help_text="Its number among the living endpoints of its pool")
     url = models.CharField(max_length=500, blank=True)
     provider_ref = models.CharField(max_length=500, blank=True)
     state = models.CharField(

@@ -1,0 +1,87 @@
+"""Partitions made ahead of time, so that rows land where old data can be dropped by the day.
+
+A default partition catches rows nobody prepared for. Where it holds rows of a day that gets a partition of its own,
+they move along: Postgres would refuse the partition otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection, transaction
+
+AHEAD = 3
+_MOVE = """
+WITH moved AS (DELETE FROM {default} WHERE {column} >= %s AND {column} < %s RETURNING *)
+INSERT INTO {name} SELECT * FROM moved
+"""
+_ATTACH = "ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
+PARTITION_LOCK = 0x746F6B72  # advisory lock: one maintenance at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioned:
+    """A table and the column and span of its partitions."""
+
+    table: str
+    column: str
+    monthly: bool = False
+
+
+TABLES = (
+    Partitioned("pools_entitlementsample", "at"),
+    Partitioned("pools_poolsample", "at"),
+    Partitioned("billing_usageevent", "settled_at"),
+    Partitioned("billing_usageminute", "at"),
+    Partitioned("billing_usagehour", "at", monthly=True),
+)
+
+
+def partitions_make(now: datetime, ahead: int = AHEAD) -> list[str]:
+    """Makes the partitions of this span and the next ``ahead``; returns the names of those made now."""
+    made = []
+    for table in TABLES:
+        for start, end in spans(table.monthly, now, ahead):
+            name = partition_name(table, start)
+            if not _exists(name) and _make(table, name, start, end):
+                made.append(name)
+    return made
+
+
+def spans(monthly: bool, now: datetime, ahead: int) -> Iterator[tuple[datetime, datetime]]:
+    """(start, end) of the present span and the next ones, in UTC."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = day.replace(day=1) if monthly else day
+    for _ in range(ahead + 1):
+        end = (start + timedelta(days=32)).replace(day=1) if monthly else start + timedelta(days=1)
+        yield start, end
+        start = end
+
+
+def partition_name(table: Partitioned, start: datetime) -> str:
+    """billing_usageevent_20260131, or billing_usagehour_202601 for a month."""
+    return f"{table.table}_{start:%Y%m}" if table.monthly else f"{table.table}_{start:%Y%m%d}"
+
+
+def _exists(name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+        return bool(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def _make(table: Partitioned, name: str, start: datetime, end: datetime) -> bool:
+    """One partition: made aside, given the default partition's rows of its span, then attached."""
+    default = f"{table.table}_default"
+    span = [start, end]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
+        if _exists(name):
+            return False
+        cursor.execute(f"CREATE TABLE {name} (LIKE {table.table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        cursor.execute(f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(_MOVE.format(default=default, column=table.column, name=name), span)
+        cursor.execute(_ATTACH.format(table=table.table, name=name, start=start.isoformat(), end=end.isoformat()))
+    return True

@@ -1,0 +1,106 @@
+"""The live message of a pool: one a second, encoded once, sent to the group ``pool.<id>`` and remembered for newcomers.
+
+Every array of three is (tokens per second, KV bytes, sequences). A row is a list, in the order of ``ROW``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import orjson
+
+from portal.lib.hot import hot
+
+VERSION = 1
+KEPT_S = 120
+MESSAGE_TYPE = "pool.live"
+"""The consumer's handler is ``pool_live``; the JSON text is under ``text``."""
+ROW = (
+    "entitlement_id",
+    "tenant_id",
+    "use",
+    "limit",
+    "cap",
+    "base",
+    "weight",
+    "debt",
+    "burst",
+    "refused_per_min",
+    "binds",
+    "state",
+    "headroom",
+    "demand",
+)
+Row = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LivePool:
+    """The pool's part. ``refused`` counts by reason since the previous message; ``lag_ms`` is how late the tick ran;
+    ``need`` replicas the demand needs before rounding; ``reason`` the last scaling decision in words."""
+
+    id: int
+    slug: str
+    capacity: list[float]
+    promised: list[float]
+    use: list[float]
+    hold: list[float]
+    headroom: list[float]
+    contended: bool
+    ready: int
+    pending: int
+    draining: int
+    wanted: int
+    need: float
+    reason: str
+    lag_ms: int
+    refused: dict[str, int] = field(default_factory=dict)
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMessage:
+    """``at`` is milliseconds since 1970 by the hot store's clock."""
+
+    at: int
+    pool: LivePool
+    rows: Sequence[Row]
+
+    def encoded(self) -> bytes:
+        """The JSON that travels."""
+        return orjson.dumps(
+            {"v": VERSION, "at": self.at, "pool": asdict(self.pool), "rows": self.rows},
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
+
+
+def live_key(pool_id: int) -> str:
+    """Where the latest message of a pool is kept."""
+    return f"tp:live:{pool_id}"
+
+
+def live_group(pool_id: int) -> str:
+    """The Channels group of a pool."""
+    return f"pool.{pool_id}"
+
+
+def live_latest(pool_ids: Sequence[int]) -> dict[int, bytes]:
+    """The latest message of each pool that has one; a newcomer begins with it."""
+    if not pool_ids:
+        return {}
+    found = cast(list[bytes | None], hot().mget([live_key(pool_id) for pool_id in pool_ids]))
+    return {pool_id: message for pool_id, message in zip(pool_ids, found, strict=True) if message is not None}
+
+
+def live_for_tenant(message: bytes | str, tenant_id: int) -> bytes:
+    """The same message with this tenant's rows only, and of the pool only what concerns everybody.
+
+    A tenant learns its own numbers and whether the pool is contended, never another tenant's use or promise.
+    """
+    document = orjson.loads(message)
+    pool = document["pool"]
+    shown = {name: pool[name] for name in ("id", "slug", "contended", "ready", "pending", "lag_ms")}
+    rows = [row for row in document["rows"] if row[1] == tenant_id]
+    return orjson.dumps({"v": document["v"], "at": document["at"], "pool": shown, "rows": rows})

@@ -1,0 +1,286 @@
+"""Entitlements: what one tenant is promised in one pool. Nothing is promised that could not be provisioned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from pools.choices import EntitlementState
+from pools.mechanism.amounts import Rate
+from pools.mechanism.lease import Finding, LeaseFit, Verdict, check_entitlement, fit
+from pools.models import Entitlement, Pool, Tier
+from pools.services.amounts import CLASS_CODES, base_of, cap_of, mean_cost_tokens, mean_service_s
+from pools.services.documents import pool_publish
+from pools.services.pools import pool_locked
+from pools.services.supply import promises_of, supply_of
+from portal.accounts.models import Tenant
+from portal.accounts.services import slug_check
+from portal.audit.services import Actor, audit_record
+from portal.lib.errors import DomainError
+
+AMOUNTS = (
+    "base_tokens_per_second",
+    "base_kv_bytes",
+    "base_concurrency",
+    "cap_tokens_per_second",
+    "cap_kv_bytes",
+    "cap_concurrency",
+)
+CHANGEABLE = (*AMOUNTS, "tier", "valid_until")
+
+
+@dataclass(frozen=True, slots=True)
+class EntitlementResult:
+    """The entitlement, whether and when its lease fits, and remarks that do not refuse it."""
+
+    entitlement: Entitlement
+    fit: LeaseFit
+    warnings: tuple[str, ...]
+
+
+@transaction.atomic
+def entitlement_create(
+    *,
+    actor: Actor,
+    now: datetime,
+    tenant: Tenant,
+    pool: Pool,
+    tier: Tier,
+    slug: str = "",
+    base: Rate | None = None,
+    cap: tuple[int | None, int | None, int | None] = (None, None, None),
+    valid_from: datetime | None = None,
+    valid_until: datetime | None = None,
+    reason: str = "",
+) -> EntitlementResult:
+    """Promises ``base`` (tokens/s, KV bytes, sequences) of a pool to a tenant; it is bound by the reconciler.
+
+    Raises DomainError ``bad_entitlement`` (field sentences), ``slug_taken``, ``window_overlaps``, ``never_fits`` when
+    not even all replicas could carry it.
+    """
+    slug = slug or f"{tenant.slug}-{pool.slug}"
+    slug_check(slug[:63], "entitlement")
+    locked = pool_locked(pool.pk)
+    wanted = base or Rate(0, 0, 0)
+    entitlement = Entitlement(
+        slug=slug,
+        tenant=tenant,
+        pool=locked,
+        tier=tier,
+        base_tokens_per_second=wanted.tokens_per_second,
+        base_kv_bytes=wanted.kv_bytes,
+        base_concurrency=wanted.concurrency,
+        cap_tokens_per_second=cap[0],
+        cap_kv_bytes=cap[1],
+        cap_concurrency=cap[2],
+        valid_from=valid_from or now,
+        valid_until=valid_until,
+        state_since=now,
+        created_at=now,
+        updated_at=now,
+    )
+    warnings = _check(entitlement)
+    answer = _fit(entitlement)
+    entitlement.state_reason = answer.sentence
+    _save(entitlement)
+    _record(actor, now, "entitlement_create", entitlement, {}, terms_of(entitlement), reason)
+    return EntitlementResult(entitlement, answer, warnings)
+
+
+@transaction.atomic
+def entitlement_change(
+    *, actor: Actor, now: datetime, entitlement_id: int, changes: Mapping[str, Any], reason: str = ""
+) -> EntitlementResult:
+    """Changes base, cap, tier or the end of the window; a larger promise is checked like a new one.
+
+    The state stays when the new promise still fits ready capacity; otherwise it is pending again.
+    Raises DomainError as :func:`entitlement_create`, and ``expired``.
+    """
+    if unknown := set(changes) - set(CHANGEABLE):
+        raise DomainError("bad_entitlement", f"These cannot be changed: {', '.join(sorted(unknown))}.")
+    entitlement = _locked(entitlement_id)
+    if entitlement.state == EntitlementState.EXPIRED:
+        raise DomainError("expired", f"{entitlement.slug} has expired; make a new entitlement.", status=409)
+    before = terms_of(entitlement)
+    for key, value in changes.items():
+        setattr(entitlement, key, value)
+    after = terms_of(entitlement)
+    warnings = _check(entitlement)
+    answer = _fit(entitlement)
+    if before == after:
+        return EntitlementResult(entitlement, answer, warnings)
+    binding = {EntitlementState.BOUND.value, EntitlementState.DRAINING.value, EntitlementState.DEGRADED.value}
+    if entitlement.state in binding and answer.verdict is Verdict.AFTER_SCALING:
+        state_set(entitlement, EntitlementState.PENDING, answer.sentence, now)
+    entitlement.updated_at = now
+    entitlement.revision += 1
+    _save(entitlement)
+    _record(actor, now, "entitlement_change", entitlement, before, after, reason)
+    return EntitlementResult(entitlement, answer, warnings)
+
+
+@transaction.atomic
+def entitlement_suspend(*, actor: Actor, now: datetime, entitlement_id: int, reason: str = "") -> Entitlement:
+    """Refuses every request of an entitlement at once; what runs may end. Its promise no longer holds capacity."""
+    return _move(
+        actor, now, entitlement_id, EntitlementState.SUSPENDED, reason or "Suspended by an operator.", "suspend"
+    )
+
+
+@transaction.atomic
+def entitlement_resume(*, actor: Actor, now: datetime, entitlement_id: int, reason: str = "") -> Entitlement:
+    """Puts a suspended entitlement back: pending, bound again as soon as its lease fits (checked like a new one)."""
+    entitlement = _locked(entitlement_id)
+    if entitlement.state != EntitlementState.SUSPENDED:
+        raise DomainError("not_suspended", f"{entitlement.slug} is {entitlement.state}, not suspended.", status=409)
+    answer = _fit(entitlement)
+    return _move(actor, now, entitlement_id, EntitlementState.PENDING, reason or answer.sentence, "resume")
+
+
+@transaction.atomic
+def entitlement_expire(*, actor: Actor, now: datetime, entitlement_id: int, reason: str = "") -> Entitlement:
+    """Ends an entitlement now and for good."""
+    return _move(actor, now, entitlement_id, EntitlementState.EXPIRED, reason or "Ended by an operator.", "expire")
+
+
+def state_set(entitlement: Entitlement, state: EntitlementState, sentence: str, now: datetime) -> None:
+    """Sets state, reason and their times on the instance; the caller saves ``STATE_FIELDS``."""
+    entitlement.state = state.value
+    entitlement.state_reason = sentence[:300]
+    entitlement.state_since = now
+    if state is EntitlementState.SUSPENDED:
+        entitlement.suspended_at = now
+    if state is EntitlementState.BOUND:
+        entitlement.bound_at = now
+    if state is EntitlementState.EXPIRED and entitlement.valid_until is None:
+        entitlement.valid_until = max(now, entitlement.valid_from)
+
+
+STATE_FIELDS = ["state", "state_reason", "state_since", "suspended_at", "bound_at"]
+
+
+def terms_of(entitlement: Entitlement) -> dict[str, Any]:
+    """What history keeps of an entitlement's terms."""
+    return {
+        **{name: getattr(entitlement, name) for name in AMOUNTS},
+        "tier": entitlement.tier.slug,
+        "valid_from": entitlement.valid_from,
+        "valid_until": entitlement.valid_until,
+    }
+
+
+def _move(
+    actor: Actor, now: datetime, entitlement_id: int, state: EntitlementState, sentence: str, verb: str
+) -> Entitlement:
+    entitlement = _locked(entitlement_id)
+    before = entitlement.state
+    if before == state:
+        return entitlement
+    if before == EntitlementState.EXPIRED:
+        raise DomainError("expired", f"{entitlement.slug} has expired; make a new entitlement.", status=409)
+    state_set(entitlement, state, sentence, now)
+    if state is EntitlementState.EXPIRED:
+        entitlement.valid_until = None if now <= entitlement.valid_from else now
+        entitlement.save(update_fields=[*STATE_FIELDS, "valid_until"])
+    else:
+        entitlement.save(update_fields=STATE_FIELDS)
+    _record(actor, now, f"entitlement_{verb}", entitlement, {"state": before}, {"state": state.value}, sentence)
+    return entitlement
+
+
+def _locked(entitlement_id: int) -> Entitlement:
+    """The entitlement with its pool row locked first: binding, promises and capacity loss are decided one at a time."""
+    pool_id = Entitlement.objects.filter(pk=entitlement_id).values_list("pool_id", flat=True).first()
+    if pool_id is None:
+        raise DomainError("not_found", f"There is no entitlement {entitlement_id}.", status=404)
+    pool_locked(pool_id)
+    return (
+        Entitlement.objects.select_for_update(of=("self",))
+        .select_related("tier__current", "pool__current_profile", "tenant")
+        .get(pk=entitlement_id)
+    )
+
+
+def _check(entitlement: Entitlement) -> tuple[str, ...]:
+    tier, pool = entitlement.tier, entitlement.pool
+    if tier.current is None or tier.archived_at is not None:
+        raise DomainError(
+            "bad_entitlement", f"The tier {tier.slug} has no version in force.", fields={"tier": "no version"}
+        )
+    if pool.current_profile is None:
+        raise DomainError("no_profile", f"{pool.name} has no capacity profile yet; publish one first.", status=409)
+    given = (entitlement.cap_tokens_per_second, entitlement.cap_kv_bytes, entitlement.cap_concurrency)
+    amounts = [getattr(entitlement, name) for name in AMOUNTS]
+    if any(value is not None and value < 0 for value in amounts):
+        raise DomainError("bad_entitlement", "Bases and caps are whole numbers of 0 or more.")
+    if entitlement.valid_until is not None and entitlement.valid_until <= entitlement.valid_from:
+        sentence = "The window ends before it begins."
+        raise DomainError("bad_entitlement", sentence, fields={"valid_until": sentence})
+    profile = pool.current_profile
+    found: list[Finding] = check_entitlement(
+        CLASS_CODES[tier.service_class],
+        base_of(entitlement),
+        None if given == (None, None, None) else cap_of(entitlement, tier.current),
+        mean_service_s=mean_service_s(profile),
+        mean_cost_tokens=mean_cost_tokens(profile, pool.weight_input, pool.weight_output),
+    )
+    errors = {one.field: one.sentence for one in found if one.level == "error"}
+    if errors:
+        raise DomainError("bad_entitlement", " ".join(errors.values()), fields=errors)
+    return tuple(one.sentence for one in found if one.level == "warning")
+
+
+def _fit(entitlement: Entitlement) -> LeaseFit:
+    """Checks the lease beside every other promise of the pool. Raises DomainError ``never_fits``."""
+    pool = entitlement.pool
+    answer = fit(
+        base_of(entitlement),
+        CLASS_CODES[entitlement.tier.service_class],
+        promises_of(pool.pk, without=entitlement.pk),
+        supply_of(pool),
+        pool.oversubscription,
+    )
+    if answer.verdict is Verdict.NEVER:
+        raise DomainError("never_fits", f"{pool.name} cannot promise this. {answer.sentence}", status=409)
+    return answer
+
+
+def _save(entitlement: Entitlement) -> None:
+    try:
+        with transaction.atomic():
+            entitlement.save()
+    except IntegrityError as error:
+        if "entitlement_one_per_tenant_and_pool" in str(error):
+            sentence = f"{entitlement.tenant.name} has an entitlement in {entitlement.pool.name} in that time already."
+            raise DomainError("window_overlaps", sentence, status=409, fields={"valid_from": sentence}) from None
+        if "slug" in str(error):
+            sentence = f"There is an entitlement {entitlement.slug!r} already."
+            raise DomainError("slug_taken", sentence, status=409, fields={"slug": sentence}) from None
+        raise
+
+
+def _record(
+    actor: Actor,
+    now: datetime,
+    verb: str,
+    entitlement: Entitlement,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    reason: str,
+) -> None:
+    audit_record(
+        actor=actor,
+        verb=verb,
+        target=entitlement,
+        before=before,
+        after=after,
+        reason=reason,
+        now=now,
+        tenant=entitlement.tenant,
+    )
+    pool_id = entitlement.pool_id
+    transaction.on_commit(lambda: pool_publish(pool_id, now, keys_of=[entitlement.tenant_id]), robust=True)

@@ -1,0 +1,162 @@
+"""What the tick shows: the live message of a pool, with one sentence that says how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import orjson
+
+from pools.choices import EntitlementState, Refusal
+from pools.mechanism.amounts import DIMENSIONS
+from pools.mechanism.ordering import ClassCode, Floats
+from pools.selectors.live import LiveMessage, LivePool, Row
+from pools.services.samples import promised_of
+from portal.lib.hot import hot
+
+if TYPE_CHECKING:
+    from pools.services.tick import PoolResult
+    from pools.services.tick_memory import Change, Seen
+
+STATES = tuple(state.value for state in EntitlementState)
+NEARLY = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A pool's replicas and its last scaling decision, in the hot store so that the tick need not ask the books."""
+
+    ready: int = 0
+    pending: int = 0
+    draining: int = 0
+    wanted: int = 0
+    need: float = 0.0
+    reason: str = ""
+
+
+def board_key(pool_id: int) -> str:
+    """Where a pool's board is kept."""
+    return f"tp:board:{pool_id}"
+
+
+def boards(pool_ids: Sequence[int]) -> list[Board]:
+    """The boards of the pools; an unknown one is empty."""
+    found = cast(list[bytes | None], hot().mget([board_key(pool_id) for pool_id in pool_ids]))
+    names = {item.name for item in fields(Board)}
+    return [
+        Board(**{name: value for name, value in orjson.loads(text).items() if name in names}) if text else Board()
+        for text in found
+    ]
+
+
+def board_write(pool_id: int, **changes: Any) -> Board:
+    """Changes parts of a pool's board."""
+    (board,) = boards([pool_id])
+    fresh = Board(**{**asdict(board), **changes})
+    if fresh != board:
+        hot().set(board_key(pool_id), orjson.dumps(asdict(fresh)))
+    return fresh
+
+
+def message_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: int) -> bytes:
+    """The pool's live message, encoded."""
+    terms, result, place = one.terms, one.result, one.pool_index
+    elapsed_s = float(moved.elapsed_s[_at(seen, terms.pool_id)])
+    refused = moved.refused[one.rows]
+    contended = bool(seen.contended[_at(seen, terms.pool_id)])
+    by_reason = {
+        Refusal(code).code: int(count)
+        for code, count in enumerate(refused.sum(axis=0))
+        if count and code in list(Refusal)
+    }
+    pool = LivePool(
+        id=terms.pool_id,
+        slug=terms.slug,
+        capacity=terms.capacity.tolist(),
+        promised=promised_of(one),
+        use=np.round(result.use[place], 2).tolist(),
+        hold=np.round(result.hold[place], 2).tolist(),
+        headroom=np.round(result.pool_headroom[place], 2).tolist(),
+        contended=contended,
+        **asdict(board),
+        lag_ms=lag_ms,
+        refused=by_reason,
+        sentence=sentence_of(one, board, contended),
+    )
+    message = LiveMessage(int(seen.at_ms[_at(seen, terms.pool_id)]), pool, _rows(one, seen, refused, elapsed_s))
+    return message.encoded()
+
+
+def _at(seen: Seen, pool_id: int) -> int:
+    return int(np.flatnonzero(seen.pool_ids == pool_id)[0])
+
+
+def _rows(one: PoolResult, seen: Seen, refused: Floats, elapsed_s: float) -> list[Row]:
+    terms, result, rows = one.terms, one.result, one.group_rows
+    use = seen.in_flight[one.rows].copy()
+    use[:, 0] = result.explain.average[rows, 0]
+    limit = result.assured[rows]
+    per_minute = refused.sum(axis=1) * 60.0 / elapsed_s
+    shown = {
+        "use": np.round(use, 2).tolist(),
+        "limit": np.round(limit, 2).tolist(),
+        "cap": terms.cap.tolist(),
+        "base": terms.base.tolist(),
+        "headroom": np.round(result.headroom[rows], 2).tolist(),
+        "demand": np.round(result.demand[rows], 2).tolist(),
+    }
+    return [
+        [
+            int(terms.ids[i]),
+            int(terms.tenant_ids[i]),
+            shown["use"][i],
+            shown["limit"][i],
+            shown["cap"][i],
+            shown["base"][i],
+            round(float(result.weight[rows][i]), 3),
+            round(float(result.debt[rows][i]), 4),
+            round(float(result.burst[rows][i]), 4),
+            round(float(per_minute[i]), 1),
+            binds_of(refused[i], use[i], limit[i]),
+            STATES[int(terms.state[i])],
+            shown["headroom"][i],
+            shown["demand"][i],
+        ]
+        for i in range(terms.ids.size)
+    ]
+
+
+def binds_of(refused: Floats, use: Floats, limit: Floats) -> str:
+    """What binds: the most frequent refusal of this second, else the dimension whose limit is reached, else nothing."""
+    if refused.any():
+        return Refusal(int(np.argmax(refused))).code
+    share = np.divide(use, limit, out=np.zeros(3), where=limit > 0)
+    fullest = int(np.argmax(share))
+    return str(DIMENSIONS[fullest]) if share[fullest] >= NEARLY else ""
+
+
+def sentence_of(one: PoolResult, board: Board, contended: bool) -> str:
+    """How the pool stands, in one sentence made of at most three parts."""
+    terms, result = one.terms, one.result
+    if not board.ready and not terms.capacity.any():
+        started = f"{board.pending} {_are('replica', board.pending)} starting" if board.pending else "none is starting"
+        return f"No replica is ready; {started}."
+    free = int(result.pool_headroom[one.pool_index, 2])
+    parts = [f"Room for {free} more {'request' if free == 1 else 'requests'} beside every reserve" if free else "Full"]
+    elastic = terms.service_class == ClassCode.ELASTIC
+    limit = result.limit[one.group_rows][:, 0]
+    if contended and elastic.any() and (limit[elastic] < terms.base[elastic, 0] - 1e-6).any():
+        parts.append("elastic is being shrunk")
+    elif contended:
+        parts.append("limits apply")
+    if board.pending:
+        parts.append(f"{board.pending} {_are('replica', board.pending)} starting")
+    elif board.draining:
+        parts.append(f"{board.draining} {_are('replica', board.draining)} draining")
+    return "; ".join(parts) + "."
+
+
+def _are(noun: str, count: int) -> str:
+    return f"{noun} is" if count == 1 else f"{noun}s are"

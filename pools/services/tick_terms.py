@@ -1,0 +1,110 @@
+"""The standing part of a tick: a pool's entitlements as columns, read from the books only when they changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from django.db.models import Q
+
+from pools.choices import EntitlementState
+from pools.mechanism.ordering import Floats, WeightFactors, Whole
+from pools.models import Entitlement, Pool
+from pools.services.amounts import CLASS_CODES, STATE_CODES, base_of, cap_of, largest_cost_tokens, mean_service_s
+from pools.services.supply import ready_rates
+
+LONGEST_CACHED = timedelta(seconds=60)
+"""A publication that could not be announced is noticed at the latest after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickTerms:
+    """One pool: E entitlements as columns, ordered by id. ``capacity`` [3] of the READY replicas."""
+
+    pool_id: int
+    slug: str
+    revision: bytes
+    read_at: datetime
+    capacity: Floats
+    sequence_kv_bytes: float
+    mean_service_s: float
+    factors: WeightFactors
+    fill: str
+    ids: Whole
+    tenant_ids: Whole
+    service_class: Whole
+    state: Whole
+    class_weight: Floats
+    base: Floats
+    cap: Floats
+    lendable: Floats
+    slo_ms: Floats
+    largest_cost_tokens: Floats
+
+
+_cache: dict[int, TickTerms] = {}
+
+
+def terms_for(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None:
+    """The pool's terms: this process's copy while its revision stands, else read anew. None: no capacity profile.
+
+    When the books cannot be read, an old copy serves on: limits keep moving while Postgres restarts.
+    """
+    cached = _cache.get(pool_id)
+    if cached is not None and cached.revision == revision and now - cached.read_at < LONGEST_CACHED:
+        return cached
+    fresh = terms_read(pool_id, revision, now)
+    if fresh is None:
+        _cache.pop(pool_id, None)
+    else:
+        _cache[pool_id] = fresh
+    return fresh
+
+
+def terms_cached(pool_id: int) -> TickTerms | None:
+    """This process's last copy, however old."""
+    return _cache.get(pool_id)
+
+
+def terms_read(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None:
+    """The terms from the books."""
+    pool = Pool.objects.select_related("current_profile").filter(pk=pool_id, archived_at__isnull=True).first()
+    profile = pool.current_profile if pool is not None else None
+    if pool is None or profile is None:
+        return None
+    rows = [
+        row
+        for row in Entitlement.objects.filter(~Q(state=EntitlementState.EXPIRED.value), pool_id=pool_id)
+        .select_related("tier__current")
+        .order_by("pk")
+        if row.tier.current is not None
+    ]
+    versions = [row.tier.current for row in rows if row.tier.current is not None]
+    caps = [cap_of(row, version) for row, version in zip(rows, versions, strict=True)]
+    largest = [
+        largest_cost_tokens(cap, profile, version.largest_max_tokens, pool.weight_input, pool.weight_output)
+        for cap, version in zip(caps, versions, strict=True)
+    ]
+    count = len(rows)
+    return TickTerms(
+        pool_id=pool_id,
+        slug=pool.slug,
+        revision=revision,
+        read_at=now,
+        capacity=np.array([rate.as_tuple() for rate in ready_rates(pool_id)] or [(0, 0, 0)], dtype=float).sum(axis=0),
+        sequence_kv_bytes=float(profile.planned_context * profile.kv_bytes_per_token),
+        mean_service_s=mean_service_s(profile),
+        factors=WeightFactors(pool.alpha_slo, pool.alpha_burst, pool.alpha_debt),
+        fill=pool.fill,
+        ids=np.array([row.pk for row in rows], dtype=np.int64),
+        tenant_ids=np.array([row.tenant_id for row in rows], dtype=np.int64),
+        service_class=np.array([CLASS_CODES[row.tier.service_class] for row in rows], dtype=np.int64),
+        state=np.array([STATE_CODES[row.state] for row in rows], dtype=np.int64),
+        class_weight=np.array([version.class_weight for version in versions], dtype=float),
+        base=np.array([base_of(row).as_tuple() for row in rows], dtype=float).reshape(count, 3),
+        cap=np.array([cap.as_tuple() for cap in caps], dtype=float).reshape(count, 3),
+        lendable=np.array([version.lendable_share for version in versions], dtype=float),
+        slo_ms=np.array([version.slo_ms for version in versions], dtype=float),
+        largest_cost_tokens=np.array(largest, dtype=float),
+    )

@@ -1,0 +1,113 @@
+"""Celery's doors to the reconcilers. A task takes locks, calls services, survives a store that is away; no rules here.
+
+Pools are dealt to shards by id. A beat that comes while the last one still runs finds the lock taken and does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from celery import shared_task
+from django.db import Error as DatabaseError
+
+from pools.counters.types import CounterUnavailable
+from pools.models import Pool
+from pools.services.binding import binding_reconcile
+from pools.services.documents import documents_refresh
+from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop
+from pools.services.scaling import scaling_reconcile
+from pools.services.shards import shard_pools
+from pools.services.store import counters
+from pools.services.tick import shard_tick
+from portal.lib import clock
+from portal.lib.errors import DomainError
+from portal.lib.hot import hot
+from portal.lib.locks import store_lock
+
+log = logging.getLogger(__name__)
+AWAY = (redis.RedisError, CounterUnavailable, DatabaseError)
+TICK_LOCK_MS, LOCK_MS = 10_000, 60_000
+_silent: set[str] = set()
+
+
+@contextmanager
+def surviving(deed: str) -> Iterator[None]:
+    """A store that is away is logged once, not once a second; the next beat tries again."""
+    try:
+        yield
+    except AWAY as error:
+        if deed not in _silent:
+            _silent.add(deed)
+            log.warning("%s waits: %s: %s", deed, type(error).__name__, str(error).partition("\n")[0])
+    except DomainError as error:
+        log.warning("%s was refused: %s", deed, error)
+    else:
+        if deed in _silent:
+            _silent.discard(deed)
+            log.warning("%s goes on", deed)
+
+
+def each_pool(deed: str, shard: int, act: Callable[[int], Any]) -> None:
+    """Acts on every pool of a shard under the pool's own lock; one pool's trouble is not another's."""
+    with surviving(deed):
+        for pool_id in shard_pools(shard):
+            with surviving(f"{deed} of pool {pool_id}"), store_lock(hot(), f"{deed}:{pool_id}", LOCK_MS) as mine:
+                if mine:
+                    act(pool_id)
+
+
+@shared_task
+def tick(shard: int) -> None:
+    """Limits every second; debts, bursts and samples every five."""
+    with surviving("tick"), store_lock(hot(), f"tick:{shard}", TICK_LOCK_MS) as mine:
+        if mine:
+            shard_tick(shard, shard_pools(shard), clock.now())
+
+
+@shared_task
+def binding(shard: int) -> None:
+    """Windows, leases, degraded promises."""
+    each_pool("binding", shard, lambda pool_id: binding_reconcile(pool_id, clock.now()))
+
+
+@shared_task
+def endpoints(shard: int) -> None:
+    """Start, watch, drain and stop replicas; publish routes."""
+    with surviving("endpoints"):
+        scrapes = endpoints_scrape(shard_pools(shard), clock.now())
+        each_pool("endpoints", shard, lambda pool_id: endpoints_reconcile(pool_id, clock.now(), scrapes))
+
+
+@shared_task
+def scaling(shard: int) -> None:
+    """How many replicas each pool should have."""
+    each_pool("scaling", shard, lambda pool_id: scaling_reconcile(pool_id, clock.now()))
+
+
+@shared_task
+def reap(shard: int) -> None:
+    """Close reservations whose gateway went away."""
+    with surviving("reap"):
+        for pool_id in shard_pools(shard):
+            with surviving(f"reap of pool {pool_id}"):
+                counters().reap(pool_id)
+
+
+@shared_task
+def documents() -> None:
+    """Keys and pools as the books have them; everything anew when the hot store lost its data."""
+    with surviving("documents"), store_lock(hot(), "documents", LOCK_MS) as mine:
+        if mine:
+            documents_refresh(clock.now())
+
+
+@shared_task
+def orphans() -> None:
+    """Stop endpoint processes nobody owns."""
+    with surviving("orphans"), store_lock(hot(), "orphans", LOCK_MS) as mine:
+        if mine:
+            orphans_stop(list(Pool.objects.filter(archived_at__isnull=True)))
