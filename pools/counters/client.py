@@ -31,6 +31,7 @@ from pools.counters.types import (
 LARGEST_BATCH = 64
 RELEASED = OUTCOMES.index(Outcome.RELEASED)
 Reader = Callable[[bytes, int], Any]
+Batch = tuple[Reader, list[bytes], list[bytes], list[asyncio.Future[Any]]]
 
 
 class CounterClient:
@@ -57,8 +58,8 @@ class CounterClient:
         self._test_clock = test_clock
         self._connection: Connection | None = None
         self._listener: Listener | None = None
-        self._heads: dict[tuple[bytes, int, int], bytes] = {}
-        self._asked: dict[tuple[bytes, int], tuple[Reader, list[bytes], list[asyncio.Future[Any]]]] = {}
+        self._heads: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        self._asked: dict[tuple[bytes, int], Batch] = {}
 
     async def start(self) -> None:
         """Connect and load the function library; raises CounterUnavailable or DomainError ``library_conflict``.
@@ -94,13 +95,13 @@ class CounterClient:
 
     async def reserve(self, ask: Ask) -> Decision:
         """Decide about one request (mechanism.admission.decide, in the store, atomically)."""
-        answer: Decision = await self._call(b"tp_reserve", ask[0], wire.pack_ask(ask), wire.read_decision)
+        answer: Decision = await self._keyed(b"tp_reserve", ask, wire.pack_ask(ask), wire.read_decision)
         return answer
 
     async def settle(self, settlement: Settlement) -> Settled:
         """Close a reservation; repeated, it answers status 2 with the first figures."""
         packed = wire.pack_settlement(settlement)
-        answer: Settled = await self._call(b"tp_settle", settlement[0], packed, wire.read_settled)
+        answer: Settled = await self._keyed(b"tp_settle", settlement, packed, wire.read_settled)
         return answer
 
     async def release(self, pool_id: int, entitlement_id: int, request_id: str) -> Settled:
@@ -110,16 +111,33 @@ class CounterClient:
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
         """Extend a lease and report streamed tokens; says whether the reservation was evicted meanwhile."""
         packed = wire.pack_heartbeat(beat)
-        answer: HeartbeatReply = await self._call(b"tp_heartbeat", beat[0], packed, wire.read_heartbeat)
+        answer: HeartbeatReply = await self._call(b"tp_heartbeat", beat[0], b"", packed, wire.read_heartbeat)
         return answer
 
-    def _call(self, function: bytes, pool_id: int, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
+    def _keyed(self, function: bytes, item: Ask | Settlement, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
+        """A call whose keys are the entitlement's, its terms' and the reservation's."""
+        place = (item[0], item[1])
+        heads = self._heads.get(place)
+        if heads is None:
+            heads = self._heads[place] = self._head(*place)
+        first, prefix = heads
+        name = prefix + item[2].encode()
+        return self._call(function, item[0], b"%b$%d\r\n%b\r\n" % (first, len(name), name), packed, reader)
+
+    def _head(self, pool_id: int, entitlement_id: int) -> tuple[bytes, bytes]:
+        if len(self._heads) > 50_000:
+            self._heads.clear()
+        tag = keys.pool_key(pool_id)
+        known = [f"{tag}:e:{entitlement_id}".encode(), f"{tag}:c:{entitlement_id}".encode()]
+        return b"".join([b"$%d\r\n%b\r\n" % (len(key), key) for key in known]), f"{tag}:r:{entitlement_id}:".encode()
+
+    def _call(self, function: bytes, pool_id: int, names: bytes, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
         connection = self._connection
         if connection is None or not connection.ready:
             raise CounterUnavailable(connection.reason if connection else "the counter client was not started")
         future = self._loop.create_future()
         if self._batch == 1:
-            self._send(function, pool_id, reader, [packed], [future])
+            self._send(function, pool_id, reader, [names], [packed], [future])
             return future
         asked = self._asked
         if not asked:
@@ -127,45 +145,47 @@ class CounterClient:
         key = (function, pool_id)
         batch = asked.get(key)
         if batch is None:
-            asked[key] = (reader, [packed], [future])
+            asked[key] = (reader, [names], [packed], [future])
         else:
-            batch[1].append(packed)
-            batch[2].append(future)
+            batch[1].append(names)
+            batch[2].append(packed)
+            batch[3].append(future)
         return future
 
     def _flush(self) -> None:
         asked, self._asked = self._asked, {}
-        for (function, pool_id), (reader, packed, futures) in asked.items():
+        for (function, pool_id), (reader, names, packed, futures) in asked.items():
             for first in range(0, len(packed), LARGEST_BATCH):
-                last = first + LARGEST_BATCH
+                part = slice(first, first + LARGEST_BATCH)
                 try:
-                    self._send(function, pool_id, reader, packed[first:last], futures[first:last])
+                    self._send(function, pool_id, reader, names[part], packed[part], futures[part])
                 except CounterUnavailable as error:
-                    _fail(futures[first:last], error)
+                    _fail(futures[part], error)
 
     def _send(
-        self, function: bytes, pool_id: int, reader: Reader, packed: list[bytes], futures: list[asyncio.Future[Any]]
+        self,
+        function: bytes,
+        pool_id: int,
+        reader: Reader,
+        names: list[bytes],
+        packed: list[bytes],
+        futures: list[asyncio.Future[Any]],
     ) -> None:
         count = len(packed)
-        key = (function, pool_id, count)
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = self._head(function, pool_id, count)
-        if count == 1:
-            raw = packed[0]
-            command = b"%b$%d\r\n%b\r\n" % (head, len(raw), raw)
+        size = len(packed[0])
+        tag = b"{tp:%d}" % pool_id
+        key_count = b"%d" % (1 + 3 * count if names[0] else 1)
+        head = b"*%d\r\n$5\r\nFCALL\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            3 + int(key_count) + count, len(function), function, len(key_count), key_count, len(tag), tag,
+        )  # fmt: skip
+        if names[0]:
+            # Asks and settlements have one size each.
+            joint = b"\r\n$%d\r\n" % size
+            command = b"%b%b$%d\r\n%b\r\n" % (head, b"".join(names), size, joint.join(packed))
         else:
             command = head + b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in packed])
         assert self._connection is not None
         self._connection.send(command, lambda reply: self._answer(reply, reader, futures))
-
-    def _head(self, function: bytes, pool_id: int, count: int) -> bytes:
-        if len(self._heads) > 50_000:
-            self._heads.clear()
-        tag = keys.pool_key(pool_id).encode()
-        return b"*%d\r\n$5\r\nFCALL\r\n$%d\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n" % (
-            4 + count, len(function), function, len(tag), tag,
-        )  # fmt: skip
 
     def _answer(self, reply: Any, reader: Reader, futures: list[asyncio.Future[Any]]) -> None:
         if type(reply) is not bytes:

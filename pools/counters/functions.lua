@@ -185,17 +185,16 @@ end
 local function evict(tag, pool, taken, kv, seats, latest, writes)
   local lines = {}
   for i = 1, #taken do
-    local name = taken[i].name
-    local key = tag .. ':r:' .. name
-    local raw = latest[key] or call('GET', key)
+    local key = taken[i].name
+    local raw = latest and latest[key] or call('GET', key)
     if raw then
       raw = pack('<d', @{EVICTED}) .. sub(raw, 9)
-      latest[key] = raw
+      if latest then latest[key] = raw end
       writes[#writes + 1] = key
       writes[#writes + 1] = raw
     end
-    call('HDEL', tag .. ':v', name)
-    lines[i] = name
+    call('HDEL', tag .. ':v', key)
+    lines[i] = sub(key, #tag + 4)
   end
   pool.use_kv, pool.use_seats = pool.use_kv - kv, pool.use_seats - seats
   pool.evictable_kv, pool.evictable_seats = pool.evictable_kv - kv, pool.evictable_seats - seats
@@ -307,122 +306,158 @@ local function judge(tag, pool, mine, terms, kv, seats, now)
   return tight, taken, freed_kv, freed_seats
 end
 
+-- One request. Returns its reply; then the entitlement's new record, and for an admitted one its lease, lease bucket and
+-- (through pool, in place) the pool's new state. The last result tells whether the pool changed.
+local function decide(tag, pool, hot, terms_raw, known, lease_key, arg, now, latest, writes)
+  local mine, tail = read_entitlement(hot)
+  local terms = {unpack_struct('@{terms}', terms_raw)}
+  local size = terms.bucket_size_micro
+  tail = touch_entitlement(mine, tail, size, terms.refill_milli, now)
+  if known then
+    local lease = {unpack_struct('@{reservation}', known)}
+    local flags = 3
+    if lease.status > @{EVICTED} then flags = 7 end
+    if pool.contended == 1 then flags = flags + 8 end
+    return pack('@{decision}', flags, 0, 0, 0, 0, 0, 0, 0, floor(mine.bucket_micro / MICRO), floor(size / MICRO),
+      terms.refill_milli, mine.use_seats, terms.cap_seats, lease.expires_ms, lease.capacity_version)
+  end
+  local tokens, kv, seats, lease_ms, hold_ms, key_id, offer = unpack_struct('@{ask}', arg)
+  local place = find(tail, offer, @{offers_at} + 1, true)
+  local new_offer = not place or (place - 1 - @{offers_at}) % @{OFFER_TAG_BYTES} ~= 0
+  if new_offer then mine.offered_tokens = (mine.offered_tokens + tokens) % WRAP end
+  local tight, taken, freed_kv, freed_seats = pool.contended == 1, NOBODY, 0, 0
+  local code, dimension, use, limit, wait = own_limits(pool, mine, terms, tokens, kv, seats, now)
+  if not code then
+    tight, taken, freed_kv, freed_seats, code, dimension, use, limit, wait = judge(tag, pool, mine, terms, kv, seats, now)
+  end
+  if code then
+    local flags = tight and 8 or 0
+    local streak = mine.streak
+    local held, changed = hold_ms > 0 and (code == 9 or code == 11), false
+    if held then
+      flags = flags + 16
+      if now + hold_ms > pool.wait_until_ms then
+        pool.wait_until_ms = now + hold_ms
+        changed = true
+      end
+    else
+      mine.streak = min(streak + 1, @{LARGEST_STREAK})
+    end
+    local at = 8 * code
+    local count = pack('<d', unpack_struct('<d', tail, at + 1) + (held and 0 or 1))
+    if new_offer then
+      tail = sub(tail, 1, at) .. count .. sub(tail, at + 9, @{offers_at}) .. sub(tail, @{offers_at} + @{OFFER_TAG_BYTES} + 1)
+        .. offer
+    else
+      tail = sub(tail, 1, at) .. count .. sub(tail, at + 9)
+    end
+    return pack('@{decision}', flags, code, dimension, streak, 0, wait, use, limit, floor(mine.bucket_micro / MICRO),
+      floor(size / MICRO), terms.refill_milli, mine.use_seats, terms.cap_seats, 0, pool.capacity_version),
+      write_entitlement(mine, tail), nil, nil, changed
+  end
+  local micro = tokens * MICRO
+  touch_pool(pool, now)
+  local bucket_micro = mine.bucket_micro - micro
+  mine.bucket_micro = bucket_micro
+  mine.reserved_tokens = mine.reserved_tokens + tokens
+  local use_kv, use_seats = mine.use_kv + kv, mine.use_seats + seats
+  mine.use_kv, mine.use_seats = use_kv, use_seats
+  if use_kv > mine.current_kv then mine.current_kv = use_kv end
+  if use_seats > mine.current_seats then mine.current_seats = use_seats end
+  mine.admitted = mine.admitted + 1
+  mine.streak = 0
+  local expected, service = mine.mean_charge_micro, mine.mean_service_us
+  if expected == 0 or expected > micro then expected = micro end
+  if service == 0 then service = pool.mean_service_us end
+  service = floor(service / 1000)
+  if service > 1 then expected = floor(expected / service) end
+  local rate = expected
+  if rate > @{LARGEST_RATE} then rate = @{LARGEST_RATE} end
+  mine.work_rate = mine.work_rate + rate
+  if #taken > 0 then evict(tag, pool, taken, freed_kv, freed_seats, latest, writes) end
+  pool.use_kv, pool.use_seats = pool.use_kv + kv, pool.use_seats + seats
+  local class, rank = terms.service_class, 0
+  if class > @{CLASS_GUARANTEED} then rank = class - 1 end
+  if rank == 3 then
+    pool.evictable_kv, pool.evictable_seats = pool.evictable_kv + kv, pool.evictable_seats + seats
+    call('HSET', tag .. ':v', lease_key, pack('<dddd', kv, seats, terms.weight_micro, now))
+  end
+  pool.contended = tight and 1 or 0
+  pool.admitted = pool.admitted + 1
+  local expires = now + lease_ms
+  local bucket = floor(expires / @{LEASE_BUCKET_MS})
+  if pool.reap_from == 0 or bucket < pool.reap_from then pool.reap_from = bucket end
+  if rank == 0 or mine.hold_kv ~= 0 or mine.hold_seats ~= 0 then rehold(pool, mine, terms) end
+  local version = pool.capacity_version
+  return pack('@{decision}', tight and 9 or 1, 0, 0, 0, #taken, 0, 0, 0, floor(bucket_micro / MICRO), floor(size / MICRO),
+    terms.refill_milli, use_seats, terms.cap_seats, expires, version),
+    write_entitlement(mine, tail),
+    pack('@{reservation}', @{LIVE}, tokens, kv, seats, now, expires, key_id, version, rate, 0, now, 0, rank, 0, 0, 0),
+    bucket, true
+end
+
+local last_tag, last_bucket, last_key
+
+-- The list of a lease bucket; most calls want the same one as the call before.
+local function lease_list(tag, bucket)
+  if bucket ~= last_bucket or tag ~= last_tag then
+    last_tag, last_bucket, last_key = tag, bucket, tag .. ':x:' .. bucket
+  end
+  return last_key
+end
+
+local function reserve_one(tag, now, keys, arg)
+  local entitlement_key, lease_key = keys[2], keys[4]
+  local values = call('MGET', tag, entitlement_key, keys[3], lease_key)
+  local pool_raw, terms_raw = values[1], values[3]
+  if not pool_raw or not terms_raw then return UNKNOWN end
+  local pool, writes = {unpack_struct('@{pool}', pool_raw)}, {}
+  local reply, hot, lease, bucket, changed =
+    decide(tag, pool, values[2], terms_raw, values[4], lease_key, arg, now, nil, writes)
+  if lease then
+    call('RPUSH', lease_list(tag, bucket), lease_key)
+    call('MSET', entitlement_key, hot, lease_key, lease, tag, write_pool(pool), unpack(writes))
+  elseif changed then
+    call('MSET', entitlement_key, hot, tag, write_pool(pool))
+  elseif hot then
+    call('SET', entitlement_key, hot)
+  end
+  return reply
+end
+
+-- KEYS: the tag, then per request its entitlement, terms and reservation; ARGV: one packed ask each.
 local function reserve(keys, args)
   local tag = keys[1]
   local now = clock(tag)
   local n = #args
-  local fetch, members, entries = {'MGET', tag}, {}, {}
-  for i = 1, n do
-    local arg = args[i]
-    local member = sub(arg, @{ask_bytes} + 1)
-    local entry = sub(member, 1, string.byte(arg, 1))
-    members[i], entries[i] = member, entry
-    fetch[3 * i] = tag .. ':e:' .. entry
-    fetch[3 * i + 1] = tag .. ':c:' .. entry
-    fetch[3 * i + 2] = tag .. ':r:' .. member
-  end
-  local values = call(unpack(fetch))
+  if n == 1 then return reserve_one(tag, now, keys, args[1]) end
+  local values = call('MGET', unpack(keys))
   local pool = values[1] and {unpack_struct('@{pool}', values[1])}
   local replies, writes, latest = {}, {'MSET'}, {}
   local pool_changed, list, bucket_of_list = false, nil, nil
   for i = 1, n do
-    local entitlement_key, lease_key = fetch[3 * i], fetch[3 * i + 2]
+    local entitlement_key, lease_key = keys[3 * i - 1], keys[3 * i + 1]
     local terms_raw = values[3 * i]
     if not pool or not terms_raw then
       replies[i] = UNKNOWN
     else
-      local mine, tail = read_entitlement(latest[entitlement_key] or values[3 * i - 1])
-      local terms = {unpack_struct('@{terms}', terms_raw)}
-      tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
-      local known = latest[lease_key] or values[3 * i + 1]
-      if known then
-        local lease = {unpack_struct('@{reservation}', known)}
-        local flags = 3
-        if lease.status > @{EVICTED} then flags = 7 end
-        if pool.contended == 1 then flags = flags + 8 end
-        replies[i] = pack('@{decision}', flags, 0, 0, 0, 0, 0, 0, 0, floor(mine.bucket_micro / MICRO),
-          floor(terms.bucket_size_micro / MICRO), terms.refill_milli, mine.use_seats, terms.cap_seats,
-          lease.expires_ms, lease.capacity_version)
-      else
-        local _, tokens, kv, seats, lease_ms, hold_ms, key_id, offer = unpack_struct('@{ask}', args[i])
-        local place = find(tail, offer, @{offers_at} + 1, true)
-        local new_offer = not place or (place - 1 - @{offers_at}) % @{OFFER_TAG_BYTES} ~= 0
-        if new_offer then mine.offered_tokens = (mine.offered_tokens + tokens) % WRAP end
-        local tight, taken, freed_kv, freed_seats = pool.contended == 1, NOBODY, 0, 0
-        local code, dimension, use, limit, wait = own_limits(pool, mine, terms, tokens, kv, seats, now)
-        if not code then
-          tight, taken, freed_kv, freed_seats, code, dimension, use, limit, wait =
-            judge(tag, pool, mine, terms, kv, seats, now)
-        end
-        if code then
-          if new_offer then
-            tail = sub(tail, 1, @{offers_at}) .. sub(tail, @{offers_at} + @{OFFER_TAG_BYTES} + 1) .. offer
-          end
-          local flags = tight and 8 or 0
-          local streak = mine.streak
-          if hold_ms > 0 and (code == 9 or code == 11) then
-            flags = flags + 16
-            if now + hold_ms > pool.wait_until_ms then
-              pool.wait_until_ms = now + hold_ms
-              pool_changed = true
-            end
-          else
-            local at = 8 * code
-            tail = sub(tail, 1, at) .. pack('<d', unpack_struct('<d', tail, at + 1) + 1) .. sub(tail, at + 9)
-            mine.streak = min(streak + 1, @{LARGEST_STREAK})
-          end
-          replies[i] = pack('@{decision}', flags, code, dimension, streak, 0, wait, use, limit,
-            floor(mine.bucket_micro / MICRO), floor(terms.bucket_size_micro / MICRO), terms.refill_milli,
-            mine.use_seats, terms.cap_seats, 0, pool.capacity_version)
-        else
-          local micro = tokens * MICRO
-          touch_pool(pool, now)
-          mine.bucket_micro = mine.bucket_micro - micro
-          mine.reserved_tokens = mine.reserved_tokens + tokens
-          local use_kv, use_seats = mine.use_kv + kv, mine.use_seats + seats
-          mine.use_kv, mine.use_seats = use_kv, use_seats
-          if use_kv > mine.current_kv then mine.current_kv = use_kv end
-          if use_seats > mine.current_seats then mine.current_seats = use_seats end
-          mine.admitted = mine.admitted + 1
-          mine.streak = 0
-          local expected, service = mine.mean_charge_micro, mine.mean_service_us
-          if expected == 0 or expected > micro then expected = micro end
-          if service == 0 then service = pool.mean_service_us end
-          local rate = min(floor(expected / max(1, floor(service / 1000))), @{LARGEST_RATE})
-          mine.work_rate = mine.work_rate + rate
-          if #taken > 0 then evict(tag, pool, taken, freed_kv, freed_seats, latest, writes) end
-          pool.use_kv, pool.use_seats = pool.use_kv + kv, pool.use_seats + seats
-          local class, rank = terms.service_class, 0
-          if class > @{CLASS_GUARANTEED} then rank = class - 1 end
-          if rank == 3 then
-            pool.evictable_kv, pool.evictable_seats = pool.evictable_kv + kv, pool.evictable_seats + seats
-            call('HSET', tag .. ':v', members[i], pack('<dddd', kv, seats, terms.weight_micro, now))
-          end
-          pool.contended = tight and 1 or 0
-          pool.admitted = pool.admitted + 1
-          pool_changed = true
-          local expires = now + lease_ms
-          local bucket = floor(expires / @{LEASE_BUCKET_MS})
-          if pool.reap_from == 0 or bucket < pool.reap_from then pool.reap_from = bucket end
-          if rank == 0 or mine.hold_kv ~= 0 or mine.hold_seats ~= 0 then rehold(pool, mine, terms) end
-          local lease = pack('@{reservation}', @{LIVE}, tokens, kv, seats, now, expires, key_id, pool.capacity_version,
-            rate, 0, now, 0, rank, 0, 0, 0)
+      local reply, hot, lease, bucket, changed = decide(tag, pool, latest[entitlement_key] or values[3 * i - 1], terms_raw,
+        latest[lease_key] or values[3 * i + 1], lease_key, args[i], now, latest, writes)
+      replies[i] = reply
+      if hot then
+        latest[entitlement_key] = hot
+        local w = #writes
+        writes[w + 1], writes[w + 2] = entitlement_key, hot
+        if lease then
           latest[lease_key] = lease
-          writes[#writes + 1] = lease_key
-          writes[#writes + 1] = lease
+          writes[w + 3], writes[w + 4] = lease_key, lease
           if bucket ~= bucket_of_list then
             if list then call(unpack(list)) end
-            list, bucket_of_list = {'RPUSH', tag .. ':x:' .. bucket}, bucket
+            list, bucket_of_list = {'RPUSH', lease_list(tag, bucket)}, bucket
           end
-          list[#list + 1] = members[i]
-          replies[i] = pack('@{decision}', tight and 9 or 1, 0, 0, 0, #taken, 0, 0, 0,
-            floor(mine.bucket_micro / MICRO), floor(terms.bucket_size_micro / MICRO), terms.refill_milli,
-            use_seats, terms.cap_seats, expires, pool.capacity_version)
+          list[#list + 1] = lease_key
         end
-        local raw = write_entitlement(mine, tail)
-        latest[entitlement_key] = raw
-        writes[#writes + 1] = entitlement_key
-        writes[#writes + 1] = raw
+        pool_changed = pool_changed or changed
       end
     end
   end
@@ -432,7 +467,6 @@ local function reserve(keys, args)
     writes[#writes + 1] = write_pool(pool)
   end
   if #writes > 1 then call(unpack(writes)) end
-  if n == 1 then return replies[1] end
   return concat(replies)
 end
 
@@ -444,7 +478,7 @@ local function mean(old, value, weight)
 end
 
 -- Closes one live lease in place; returns the usage event.
-local function close(tag, pool, mine, terms, lease, member, actual, outcome, source, final, now, arg)
+local function close(tag, pool, mine, terms, lease, lease_key, actual, outcome, source, final, now, arg)
   touch_pool(pool, now)
   local micro = actual * MICRO
   mine.bucket_micro = mine.bucket_micro + (lease.tokens - actual) * MICRO
@@ -476,7 +510,7 @@ local function close(tag, pool, mine, terms, lease, member, actual, outcome, sou
     if lease.rank == 3 then
       pool.evictable_kv = pool.evictable_kv - lease.kv
       pool.evictable_seats = pool.evictable_seats - lease.seats
-      call('HDEL', tag .. ':v', member)
+      call('HDEL', tag .. ':v', lease_key)
     end
   end
   if pool.use_kv <= pool.capacity_kv - 2 * pool.margin_kv and pool.use_seats <= pool.capacity_seats - 2 * pool.margin_seats then
@@ -488,7 +522,7 @@ local function close(tag, pool, mine, terms, lease, member, actual, outcome, sou
   lease.status, lease.charged_tokens, lease.spilled_micro = final, actual, spilled
   lease.overrun_tokens = max(0, actual - lease.tokens)
   return pack('@{event}', pool.sequence, lease.key_id, lease.tokens, actual, floor(spilled / MICRO), lease.overrun_tokens,
-    lease.kv, lease.seats, lease.started_ms, now, lease.capacity_version, outcome, source) .. arg
+    lease.kv, lease.seats, lease.started_ms, now, lease.capacity_version, outcome, source) .. arg .. sub(lease_key, #tag + 4)
 end
 
 -- A reservation outlives its entitlement's terms when that was removed: it still frees the pool.
@@ -499,53 +533,56 @@ local function no_terms()
   return terms
 end
 
+-- One settlement. Returns its reply, then the entitlement's and the lease's new records and the usage event.
+local function settle_one(tag, pool, hot, terms_raw, raw, lease_key, arg, now)
+  if not pool or not raw then return pack('@{settled}', 0, 0, 0, 0, 0, 0) end
+  local lease = {unpack_struct('@{reservation}', raw)}
+  local mine, tail = read_entitlement(hot)
+  local status, new_hot, new_lease, event = 2, nil, nil, nil
+  if lease.status <= @{EVICTED} then
+    status = 1
+    local terms = terms_raw and {unpack_struct('@{terms}', terms_raw)} or no_terms()
+    tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
+    local outcome, source, actual = unpack_struct('<BBi8', arg)
+    if actual < 0 then actual = lease.tokens end
+    event = close(tag, pool, mine, terms, lease, lease_key, actual, outcome, source, @{SETTLED}, now, arg)
+    new_hot, new_lease = write_entitlement(mine, tail), write_lease(lease)
+  end
+  local charged = lease.charged_tokens
+  return pack('@{settled}', status, charged, max(0, lease.tokens - charged), floor(lease.spilled_micro / MICRO),
+    lease.overrun_tokens, floor(mine.bucket_micro / MICRO)), new_hot, new_lease, event
+end
+
 local function settle(keys, args)
   local tag = keys[1]
   local now = clock(tag)
   local n = #args
-  local fetch, members = {'MGET', tag}, {}
-  for i = 1, n do
-    local arg = args[i]
-    local member = sub(arg, @{settlement_bytes} + 1)
-    local entry = sub(member, 1, string.byte(arg, 1))
-    members[i] = member
-    fetch[3 * i] = tag .. ':e:' .. entry
-    fetch[3 * i + 1] = tag .. ':c:' .. entry
-    fetch[3 * i + 2] = tag .. ':r:' .. member
-  end
-  local values = call(unpack(fetch))
+  local values = call('MGET', unpack(keys))
   local pool = values[1] and {unpack_struct('@{pool}', values[1])}
+  if n == 1 then
+    local lease_key = keys[4]
+    local reply, hot, lease, event = settle_one(tag, pool, values[2], values[3], values[4], lease_key, args[1], now)
+    if event then
+      call('XADD', tag .. ':usage', 'MAXLEN', '~', '@{USAGE_MAXLEN}', '*', 'e', event)
+      call('MSET', keys[2], hot, lease_key, lease, tag, write_pool(pool))
+      if pool.wait_until_ms > now then call('PUBLISH', 'tp:release:' .. sub(tag, 5, -2), tostring(pool.use_seats)) end
+    end
+    return reply
+  end
   local replies, writes, latest = {}, {'MSET'}, {}
   local events = nil
   for i = 1, n do
-    local entitlement_key, lease_key = fetch[3 * i], fetch[3 * i + 2]
-    local raw = latest[lease_key] or values[3 * i + 1]
-    if not pool or not raw then
-      replies[i] = pack('@{settled}', 0, 0, 0, 0, 0, 0)
-    else
-      local lease = {unpack_struct('@{reservation}', raw)}
-      local mine, tail = read_entitlement(latest[entitlement_key] or values[3 * i - 1])
-      local status = 2
-      if lease.status <= @{EVICTED} then
-        status = 1
-        local terms_raw = values[3 * i]
-        local terms = terms_raw and {unpack_struct('@{terms}', terms_raw)} or no_terms()
-        tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
-        local _, outcome, source, actual = unpack_struct('<BBBi8', args[i])
-        if actual < 0 then actual = lease.tokens end
-        local event = close(tag, pool, mine, terms, lease, members[i], actual, outcome, source, @{SETTLED}, now, args[i])
-        if not events then events = {'XADD', tag .. ':usage', 'MAXLEN', '~', '@{USAGE_MAXLEN}', '*'} end
-        events[#events + 1] = i
-        events[#events + 1] = event
-        local packed = write_lease(lease)
-        latest[lease_key] = packed
-        local hot = write_entitlement(mine, tail)
-        latest[entitlement_key] = hot
-        local w = #writes
-        writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4] = lease_key, packed, entitlement_key, hot
-      end
-      replies[i] = pack('@{settled}', status, lease.charged_tokens, max(0, lease.tokens - lease.charged_tokens),
-        floor(lease.spilled_micro / MICRO), lease.overrun_tokens, floor(mine.bucket_micro / MICRO))
+    local entitlement_key, lease_key = keys[3 * i - 1], keys[3 * i + 1]
+    local reply, hot, lease, event = settle_one(tag, pool, latest[entitlement_key] or values[3 * i - 1], values[3 * i],
+      latest[lease_key] or values[3 * i + 1], lease_key, args[i], now)
+    replies[i] = reply
+    if event then
+      if not events then events = {'XADD', tag .. ':usage', 'MAXLEN', '~', '@{USAGE_MAXLEN}', '*'} end
+      events[#events + 1] = i
+      events[#events + 1] = event
+      latest[lease_key], latest[entitlement_key] = lease, hot
+      local w = #writes
+      writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4] = lease_key, lease, entitlement_key, hot
     end
   end
   if events then
@@ -555,7 +592,6 @@ local function settle(keys, args)
     writes[#writes + 1] = write_pool(pool)
     call(unpack(writes))
   end
-  if n == 1 then return replies[1] end
   return concat(replies)
 end
 
@@ -591,9 +627,13 @@ end
 
 -- Leases that ran out ------------------------------------------------------------------------------------------------
 
+-- The entitlement a reservation's key names.
+local function entry_of(tag, lease_key)
+  return sub(lease_key, #tag + 4, find(lease_key, ':', #tag + 4, true) - 1)
+end
+
 -- Handles one name of a due lease bucket: drop it when finished, move it when extended, else charge it.
-local function reap_one(tag, pool, member, now, events)
-  local lease_key = tag .. ':r:' .. member
+local function reap_one(tag, pool, lease_key, now, events)
   local raw = call('GET', lease_key)
   if not raw then return 0 end
   local lease = {unpack_struct('@{reservation}', raw)}
@@ -602,10 +642,10 @@ local function reap_one(tag, pool, member, now, events)
     return 0
   end
   if lease.expires_ms > now then
-    call('RPUSH', tag .. ':x:' .. floor(lease.expires_ms / @{LEASE_BUCKET_MS}), member)
+    call('RPUSH', tag .. ':x:' .. floor(lease.expires_ms / @{LEASE_BUCKET_MS}), lease_key)
     return 0
   end
-  local entry = sub(member, 1, find(member, ':', 1, true) - 1)
+  local entry = entry_of(tag, lease_key)
   local entitlement_key = tag .. ':e:' .. entry
   local values = call('MGET', entitlement_key, tag .. ':c:' .. entry)
   local mine, tail = read_entitlement(values[1])
@@ -613,13 +653,13 @@ local function reap_one(tag, pool, member, now, events)
   tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
   local actual, source = lease.tokens, 2
   if lease.streamed_tokens > 0 then actual, source = lease.streamed_tokens, 1 end
-  local arg = pack('@{settlement}', #entry, @{OUTCOME_EXPIRED}, source, actual, 0, 0, 0, 0, 0, 0, 0) .. member
+  local arg = pack('@{settlement}', @{OUTCOME_EXPIRED}, source, actual, 0, 0, 0, 0, 0, 0, 0)
   events[#events + 1] = #events
   events[#events + 1] =
-    close(tag, pool, mine, terms, lease, member, actual, @{OUTCOME_EXPIRED}, source, @{EXPIRED}, now, arg)
+    close(tag, pool, mine, terms, lease, lease_key, actual, @{OUTCOME_EXPIRED}, source, @{EXPIRED}, now, arg)
   lease.expires_ms = now + @{REMEMBER_EXPIRED_MS}
   call('MSET', lease_key, write_lease(lease), entitlement_key, write_entitlement(mine, tail))
-  call('RPUSH', tag .. ':x:' .. floor(lease.expires_ms / @{LEASE_BUCKET_MS}), member)
+  call('RPUSH', tag .. ':x:' .. floor(lease.expires_ms / @{LEASE_BUCKET_MS}), lease_key)
   return 1
 end
 
@@ -807,7 +847,7 @@ local function live(keys, args)
     for i = 1, #names do
       if not seen[names[i]] then
         seen[names[i]] = true
-        local lease = call('GET', tag .. ':r:' .. names[i])
+        local lease = call('GET', names[i])
         if lease and unpack_struct('<d', lease) <= @{EVICTED} then
           found[#found + 1] = names[i]
           found[#found + 1] = lease
@@ -836,7 +876,7 @@ local function recount(keys, args)
   local first = 0
   for i = 1, #leases, 2 do
     local lease = {unpack_struct('@{reservation}', leases[i + 1])}
-    local entry = sub(leases[i], 1, find(leases[i], ':', 1, true) - 1)
+    local entry = entry_of(tag, leases[i])
     local sum = sums[entry] or {0, 0, 0, 0}
     sums[entry] = sum
     sum[1], sum[2] = sum[1] + lease.tokens, sum[2] + lease.kv

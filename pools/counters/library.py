@@ -81,8 +81,6 @@ def _constants(test_clock: bool) -> dict[str, Any]:
         slices_bytes=records.slices_struct.size,
         offers_at=records.refused_struct.size + records.slices_struct.size,
         tail_bytes=records.ENTITLEMENT_BYTES - records.entitlement_struct.size,
-        ask_bytes=records.ASK.size,
-        settlement_bytes=records.SETTLEMENT.size,
         USAGE_MAXLEN=USAGE_MAXLEN,
         REMEMBER_EXPIRED_MS=REMEMBER_EXPIRED_MS,
         LONGEST_LEASE_MS=LONGEST_LEASE_MS,

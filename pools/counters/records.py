@@ -43,14 +43,13 @@ pool_struct = struct.Struct(f"<{len(POOL)}d")
 reservation_struct = struct.Struct(f"<{len(RESERVATION)}d")
 candidate_struct = struct.Struct("<4d")
 
-ASK = struct.Struct("<BIQIIIQ8s")
-"""entitlement text length, tokens, kv, seats, lease_ms, hold_ms, key_id, offer tag; then ``entitlement:request``."""
+ASK = struct.Struct("<IQIIIQ8s")
+"""tokens, kv, seats, lease_ms, hold_ms, key_id, offer tag."""
 DECISION = struct.Struct("<BBBBHIqqqqqIIqI")
 """flags, code, dimension, streak, victims, wait_ms, use, limit, remaining, bucket, refill, use_seats, cap, expires,
 version."""
-SETTLEMENT = struct.Struct("<BBBqIIIIIIQ")
-"""entitlement text length, outcome, source, actual, input, output, cached, prompt bytes, ttft, duration, endpoint;
-member."""
+SETTLEMENT = struct.Struct("<BBqIIIIIIQ")
+"""outcome, source, actual, input, output, cached, prompt bytes, ttft, duration, endpoint."""
 SETTLED = struct.Struct("<Bqqqqq")
 HEARTBEAT = struct.Struct("<BIQ")
 HEARTBEAT_REPLY = struct.Struct("<Bq")

@@ -202,11 +202,15 @@ class CounterStore:
 
     def reserve(self, ask: Ask) -> Decision:
         """As CounterClient.reserve, for other gateways' doors and tests."""
-        return wire.read_decision(self._call("tp_reserve", ask.pool_id, wire.pack_ask(ask)))
+        return wire.read_decision(self._keyed("tp_reserve", ask, wire.pack_ask(ask)))
 
     def settle(self, settlement: Settlement) -> Settled:
         """As CounterClient.settle."""
-        return wire.read_settled(self._call("tp_settle", settlement.pool_id, wire.pack_settlement(settlement)))
+        return wire.read_settled(self._keyed("tp_settle", settlement, wire.pack_settlement(settlement)))
+
+    def _keyed(self, function: str, item: Ask | Settlement, packed: bytes) -> Any:
+        tag, names = keys.pool_key(item.pool_id), wire.call_keys(item)
+        return self._run(lambda client: client.fcall(function, 4, tag, *names, packed))
 
     def put_document(self, key: str, document: bytes) -> None:
         """Write a JSON document for the gateways."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from pools.counters import records
+from pools.counters import keys, records
 from pools.counters.types import (
     OUTCOMES,
     SOURCES,
@@ -38,41 +38,44 @@ EVENT_TAIL = struct.Struct(records.SETTLEMENT.format)
 def pack_ask(ask: Ask) -> bytes:
     """Raises ValueError for anything that is not a whole number in range, or an id that cannot name a request."""
     _, entitlement_id, request_id, tokens, kv_bytes, seats, lease_ms, hold_ms, key_id, offer_id = ask
-    entry = str(entitlement_id)
     try:
         if (
-            not 0 <= tokens <= LARGEST_TOKENS
-            or not 0 <= kv_bytes <= LARGEST_KV
-            or not 1 <= seats <= LARGEST_SEATS
-            or not 1 <= lease_ms <= LONGEST_LEASE_MS
-            or not 0 <= hold_ms <= LONGEST_HOLD_MS
+            0 <= tokens <= LARGEST_TOKENS
+            and 0 <= kv_bytes <= LARGEST_KV
+            and 1 <= seats <= LARGEST_SEATS
+            and 1 <= lease_ms <= LONGEST_LEASE_MS
+            and 0 <= hold_ms <= LONGEST_HOLD_MS
+            and 0 < len(request_id) <= LONGEST_ID
+            and entitlement_id >= 0
         ):
-            raise ValueError(f"out of range: {ask}")
-        member = f"{entry}:{request_id}".encode()
-        if not 0 < len(request_id) <= LONGEST_ID or entitlement_id < 0:
-            raise ValueError(
-                f"a request id has 1 to {LONGEST_ID} characters and an entitlement id is not negative: {ask}"
-            )
-        tag = offer_tag(offer_id or request_id)
-        return _pack_ask(len(entry), tokens, kv_bytes, seats, lease_ms, hold_ms, key_id, tag) + member
+            tag = offer_tag(offer_id or request_id)
+            return _pack_ask(tokens, kv_bytes, seats, lease_ms, hold_ms, key_id, tag)
     except (struct.error, TypeError) as error:
         raise ValueError(f"an ask holds whole numbers: {ask} ({error})") from None
+    raise ValueError(f"an ask is out of range (see pools.counters.wire): {ask}")
 
 
 def pack_settlement(settlement: Settlement) -> bytes:
     """Raises ValueError for anything that is not a whole number in range."""
-    entry = str(settlement.entitlement_id)
+    _, entitlement_id, request_id, actual, outcome, source, *rest = settlement
     try:
-        if not -1 <= settlement.actual_tokens <= LARGEST_TOKENS:
-            raise ValueError(f"actual_tokens is -1 (charge the reservation) to {LARGEST_TOKENS}: {settlement}")
-        if not 0 <= settlement.outcome < len(OUTCOMES) or not 0 <= settlement.source < len(SOURCES):
-            raise ValueError(f"unknown outcome or source: {settlement}")
-        head = _pack_settlement(
-            len(entry), settlement.outcome, settlement.source, settlement.actual_tokens, *settlement[6:]
-        )
+        if (
+            -1 <= actual <= LARGEST_TOKENS
+            and 0 <= outcome < len(OUTCOMES)
+            and 0 <= source < len(SOURCES)
+            and 0 < len(request_id) <= LONGEST_ID
+            and entitlement_id >= 0
+        ):
+            return _pack_settlement(outcome, source, actual, *rest)
     except (struct.error, TypeError) as error:
         raise ValueError(f"a settlement holds whole numbers: {settlement} ({error})") from None
-    return head + f"{entry}:{settlement.request_id}".encode()
+    raise ValueError(f"a settlement is out of range (see pools.counters.wire): {settlement}")
+
+
+def call_keys(item: Ask | Settlement) -> tuple[str, str, str]:
+    """The keys of one ask or settlement, after the pool's: entitlement, terms, reservation."""
+    tag, entry = keys.pool_key(item.pool_id), item.entitlement_id
+    return f"{tag}:e:{entry}", f"{tag}:c:{entry}", f"{tag}:r:{entry}:{item.request_id}"
 
 
 def pack_heartbeat(beat: Heartbeat) -> bytes:
@@ -155,18 +158,19 @@ def read_event(pool_id: int, stream_id: str, raw: bytes) -> UsageEvent:
         started_at_ms=started,
         settled_at_ms=settled_at,
         capacity_version=version,
-        input_tokens=tail[4],
-        output_tokens=tail[5],
-        cached_tokens=tail[6],
-        prompt_bytes=tail[7],
-        ttft_ms=tail[8],
-        duration_ms=tail[9] or settled_at - started,
-        endpoint_id=tail[10],
+        input_tokens=tail[3],
+        output_tokens=tail[4],
+        cached_tokens=tail[5],
+        prompt_bytes=tail[6],
+        ttft_ms=tail[7],
+        duration_ms=tail[8] or settled_at - started,
+        endpoint_id=tail[9],
     )
 
 
 def read_live(name: bytes, raw: bytes) -> LiveReservation:
-    entry, _, request_id = name.decode().partition(":")
+    """A reservation from its key and record."""
+    entry, _, request_id = name.decode().partition(":r:")[2].partition(":")
     lease = records.unpack_reservation(raw)
     return LiveReservation(
         int(entry), request_id, lease.tokens, lease.kv, lease.seats, lease.started_ms, lease.expires_ms,

@@ -127,7 +127,7 @@ class Play:
 
     def _reserve(self, count: int) -> None:
         dice = self.dice
-        packed, decisions = [], []
+        packed, decisions, names = [], [], [TAG]
         for _ in range(count):
             key = dice.randint(1, 11)
             if dice.random() < 0.05 and self.open:
@@ -144,13 +144,14 @@ class Play:
             if decision.admitted and not decision.known:
                 self.open.append((key, request_id))
             packed.append(wire.pack_ask(ask))
+            names += wire.call_keys(ask)
             decisions.append(decision)
-        self._push("FCALL", "tp_reserve", 1, TAG, *packed, expect=("reserve", decisions))
+        self._push("FCALL", "tp_reserve", len(names), *names, *packed, expect=("reserve", decisions))
         self.deeds += count
 
     def _settle(self, count: int) -> None:
         dice = self.dice
-        packed, answers = [], []
+        packed, answers, names = [], [], [TAG]
         for _ in range(count):
             if not self.open:
                 break
@@ -167,8 +168,9 @@ class Play:
             )
             answers.append(self.world.settle(settlement, self.now))
             packed.append(wire.pack_settlement(settlement))
+            names += wire.call_keys(settlement)
         if packed:
-            self._push("FCALL", "tp_settle", 1, TAG, *packed, expect=("settle", answers))
+            self._push("FCALL", "tp_settle", len(names), *names, *packed, expect=("settle", answers))
             self.deeds += len(packed)
 
     def _beat(self, count: int) -> None:
@@ -212,7 +214,7 @@ class Play:
             return
         read = {"reserve": wire.read_decision, "settle": wire.read_settled, "beat": wire.read_heartbeat}[kind]
         for index, answer in enumerate(wanted):
-            assert tuple(read(reply, index)) == tuple(answer), (command[index + 4], astuple(self.world.pool))
+            assert tuple(read(reply, index)) == tuple(answer), (command, index, astuple(self.world.pool))
 
     def finish(self) -> None:
         """Leases, candidates and the number of events agree at the end."""
@@ -222,7 +224,7 @@ class Play:
         for name, raw in zip(names, raws, strict=True):
             assert records.unpack_reservation(raw) == self.world.leases[name], name
         stored: Any = self.client.hkeys(keys.preemptible_key(POOL))
-        assert sorted(stored) == sorted(name.encode() for name in self.world.candidates)
+        assert sorted(stored) == sorted(f"{TAG}:r:{name}".encode() for name in self.world.candidates)
         entries: Any = self.client.xrange(keys.usage_key(POOL))
         events = [wire.read_event(POOL, "", raw) for _, fields in entries for raw in fields.values()]
         assert [event.sequence for event in events] == list(range(1, self.world.events + 1))
