@@ -1,56 +1,18 @@
 """The periodic tick: from what was measured to the limits, holds and weights the hot path compares against.
 
 Limits move every tick (about 1 s), debt and burst on debt steps (about 5 s), all by real elapsed time.
-``tick_reference`` says the same one row at a time and is what the tests compare with. Source: Token Pools design;
-debt, burst and weight from the paper.
+``tick_reference`` says the same one row at a time and is what the tests compare with.
+Source: Token Pools design; debt, burst and weight from the paper.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from pools.mechanism import paper
-from pools.mechanism.debt import TAU_PER_LAG
 from pools.mechanism.limits_arrays import ClaimArrays, Flags, Groups, stage_arrays, whole_slot_groups
-from pools.mechanism.ordering import (
-    RANK_OF_CLASS,
-    SLO_RATIO_LIMIT,
-    ClassCode,
-    Floats,
-    StateCode,
-    Whole,
-    debt_factors,
-)
-from pools.mechanism.tick_types import NEVER_S, PATIENCE_S, TickExplain, TickInput, TickResult, TickState
-
-_RANKS = np.array(RANK_OF_CLASS, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """Levels of this tick: average and use [E,3], smoothed offers and demand [E,3], and who may be owed [E]."""
-
-    average: Floats
-    use: Floats
-    smoothed: Floats
-    demand: Floats
-    since_refused_s: Floats
-    wanted: Flags
-
-
-@dataclass(frozen=True, slots=True)
-class _Owed:
-    """Debt and burst after this tick [E], the gap it saw, the time constant [P], and the window carried on."""
-
-    debt: Floats
-    burst: Floats
-    gap: Floats
-    tau_s: Floats
-    window_used: Floats
-    window_wanted: Floats
-    window_s: Floats
+from pools.mechanism.ordering import ClassCode, Floats, StateCode, Whole
+from pools.mechanism.tick_steps import RANKS, Measured, Owed, measure, owe, per_pool, sequence, weigh, withhold
+from pools.mechanism.tick_types import TickExplain, TickInput, TickResult, TickState
 
 
 def tick(given: TickInput) -> TickResult:
@@ -58,37 +20,46 @@ def tick(given: TickInput) -> TickResult:
 
     1 measure demand; 2 move debt and burst; 3 weigh; 4 withhold the reserves; 5 fill the limits; 6 write thresholds.
     """
-    rows, pools, rules = given.entitlements, given.pools, given.settings
+    rows, count = given.entitlements, given.pools.capacity.shape[0]
     bound = rows.state == StateCode.BOUND
     elapsed_s = np.broadcast_to(np.asarray(given.elapsed_s, dtype=np.float64), given.state.window_s.shape)
     reference = np.where(rows.base > 0, rows.base, rows.cap)
-    measured = _measure(given, elapsed_s)
-    owed = _owe(given, measured, elapsed_s, bound, reference)
-    explain, weight = _weigh(given, measured, owed, bound)
-    kept, holds, reserve = _withhold(given, measured, bound)
-    draining = _per_pool(rows.base * (rows.state == StateCode.DRAINING)[:, None], rows.pool, pools.capacity.shape[0])
-    if rules.mode == "paper":
+    measured = measure(given, elapsed_s)
+    owed = owe(given, measured, elapsed_s, bound, reference)
+    explain, weight = weigh(given, measured, owed, bound)
+    kept, holds, reserve = withhold(given, measured, bound)
+    draining = per_pool(rows.base * (rows.state == StateCode.DRAINING)[:, None], rows.pool, count)
+    if given.settings.mode == "paper":
         limit, stages = np.where(bound[:, None], reference, 0.0), np.zeros((6, 3, bound.size))
     else:
-        room = np.maximum(0.0, pools.capacity - draining).T
-        claims = ClaimArrays(
-            rows.service_class,
-            weight,
-            np.ascontiguousarray(rows.base.T),
-            np.ascontiguousarray(reference.T),
-            np.ascontiguousarray(rows.cap.T),
-            np.ascontiguousarray(measured.demand.T),
-            np.ascontiguousarray(reserve.T),
-        )
-        stages = stage_arrays(claims, rows.pool, bound, np.ascontiguousarray(room), rules.fill == "drf")
+        levels = (rows.base, reference, rows.cap, measured.demand, reserve)
+        claims = ClaimArrays(rows.service_class, weight, *(np.ascontiguousarray(level.T) for level in levels))
+        room = np.ascontiguousarray(np.maximum(0.0, given.pools.capacity - draining).T)
+        stages = stage_arrays(claims, rows.pool, bound, room, given.settings.fill == "drf")
         limit = _whole(stages.sum(axis=0), owed.debt, bound, rows.pool, given.state.rotation)
-    first = (_RANKS[rows.service_class] == 0) & bound
-    assured = np.where(first[:, None], np.maximum(limit, rows.base), limit)
+    return _written(given, measured, owed, explain, bound, weight, (kept, holds, draining), (limit, stages))
+
+
+def _written(
+    given: TickInput,
+    measured: Measured,
+    owed: Owed,
+    explain: TickExplain,
+    bound: Flags,
+    weight: Floats,
+    withheld: tuple[Floats, Floats, Floats],
+    filled: tuple[Floats, Floats],
+) -> TickResult:
+    """Everything the hot path compares against, and the state for the next tick."""
+    rows, pools, rules = given.entitlements, given.pools, given.settings
+    (kept, holds, draining), (limit, stages) = withheld, filled
     count = pools.capacity.shape[0]
-    use = _per_pool(measured.use, rows.pool, count)
-    hold = _per_pool(holds, rows.pool, count) + draining
+    first = (RANKS[rows.service_class] == 0) & bound
+    assured = np.where(first[:, None], np.maximum(limit, rows.base), limit)
+    use = per_pool(measured.use, rows.pool, count)
+    hold = per_pool(holds, rows.pool, count) + draining
     dedicated = (rows.service_class == ClassCode.DEDICATED)[:, None]
-    margin = np.maximum(_sequence(given), rules.contended_share * pools.capacity)
+    margin = np.maximum(sequence(given), rules.contended_share * pools.capacity)
     return TickResult(
         limit=limit,
         assured=assured,
@@ -102,7 +73,7 @@ def tick(given: TickInput) -> TickResult:
         holds=holds,
         headroom=np.maximum(0.0, assured - measured.use),
         hold=hold,
-        hold_preemptible=_per_pool(holds * dedicated, rows.pool, count) + draining,
+        hold_preemptible=per_pool(holds * dedicated, rows.pool, count) + draining,
         contended_enter=np.maximum(0.0, pools.capacity - margin),
         contended_leave=np.maximum(0.0, pools.capacity - 2.0 * margin),
         use=use,
@@ -122,96 +93,6 @@ def tick(given: TickInput) -> TickResult:
     )
 
 
-def _measure(given: TickInput, elapsed_s: Floats) -> _Measured:
-    """Average = work / time; offered levels by Little's law from tokens offered; demand = max(in use, smoothed
-    offers)."""
-    rows, state = given.entitlements, given.state
-    each_s = elapsed_s[rows.pool]
-    average = np.maximum(0.0, rows.used / each_s[:, None])
-    use = rows.in_flight.astype(np.float64, copy=True)
-    use[:, 0] = average[:, 0]
-    asked = rows.offered_tokens / each_s
-    offered = np.empty_like(average)
-    offered[:, 0] = asked * rows.work_ratio
-    per_request = np.divide(asked, rows.mean_cost_tokens, out=np.zeros_like(asked), where=rows.mean_cost_tokens > 0)
-    offered[:, 2] = per_request * rows.mean_service_s
-    offered[:, 1] = offered[:, 2] * rows.mean_kv_bytes
-    kept = np.exp(-elapsed_s / given.settings.demand_tau_s)[rows.pool][:, None]
-    smoothed = kept * state.demand + (1.0 - kept) * offered
-    demand = np.maximum(np.maximum(average, use), smoothed)
-    since = np.where(rows.refused > 0, 0.0, np.minimum(state.since_refused_s + each_s, NEVER_S))
-    wanted = (rows.offered_tokens > 0) | (rows.refused > 0) | (rows.in_flight[:, 2] > 0) | (rows.used[:, 0] > 0)
-    return _Measured(average, use, smoothed, demand, since, wanted)
-
-
-def _owe(given: TickInput, measured: _Measured, elapsed_s: Floats, bound: Flags, reference: Floats) -> _Owed:
-    """Debt and burst move on a debt step, over the whole window since the last one; else the window only grows."""
-    rows, state, rules = given.entitlements, given.state, given.settings
-    used = state.window_used + rows.used
-    wanted = np.maximum(state.window_wanted, measured.wanted)
-    window_s = state.window_s + elapsed_s
-    tau_s = np.maximum(rules.smallest_debt_tau_s, TAU_PER_LAG * (rules.limit_interval_s + given.pools.mean_service_s))
-    if not given.debt_step:
-        return _Owed(state.debt, state.burst, np.zeros_like(state.debt), tau_s, used, wanted, window_s)
-    each_s = window_s[rows.pool]
-    average = np.maximum(0.0, used / each_s[:, None])
-    base, served = rows.base[:, 0], average[:, 0]
-    over = np.divide(average, reference, out=np.ones_like(average), where=reference > 0) - 1.0
-    excess = np.maximum(0.0, over).sum(axis=1) * bound
-    if rules.mode == "paper":
-        gap = paper.gaps(base, served) * bound
-        kept = paper.kept_share(window_s)[rows.pool]
-        debt, burst = kept * state.debt + (1.0 - kept) * gap, kept * state.burst + (1.0 - kept) * excess
-    else:
-        elastic = rows.service_class == ClassCode.ELASTIC
-        gap = np.minimum(base, measured.demand[:, 0]) - served
-        patient = (wanted > 0) & (measured.since_refused_s <= PATIENCE_S)
-        gap = np.where(patient, gap, np.minimum(0.0, gap))
-        gap = np.clip(np.divide(gap, base, out=np.zeros_like(gap), where=(base > 0) & elastic & bound), -1.0, 1.0)
-        kept = np.exp(-window_s / tau_s)[rows.pool]
-        debt = np.where(elastic, kept * state.debt + (1.0 - kept) * gap, 0.0)
-        kept = np.exp(-window_s / rules.burst_tau_s)[rows.pool]
-        burst = kept * state.burst + (1.0 - kept) * excess
-    return _Owed(debt, burst, gap, tau_s, np.zeros_like(used), np.zeros_like(wanted), np.zeros_like(window_s))
-
-
-def _weigh(given: TickInput, measured: _Measured, owed: _Owed, bound: Flags) -> tuple[TickExplain, Floats]:
-    """Weight and its terms; the mean SLO target is taken over the bound entitlements of the pool."""
-    rows, rules = given.entitlements, given.settings
-    count = given.pools.capacity.shape[0]
-    total = np.bincount(rows.pool, weights=rows.slo_ms * bound, minlength=count)
-    members = np.bincount(rows.pool, weights=bound, minlength=count)
-    mean = np.divide(total, members, out=np.zeros(count), where=members > 0)[rows.pool]
-    ratio = np.divide(rows.slo_ms, mean, out=np.ones_like(rows.slo_ms), where=mean > 0)
-    strict = rules.mode == "strict"
-    slo_term = 1.0 + rules.factors.slo * (np.minimum(ratio, SLO_RATIO_LIMIT) if strict else ratio)
-    burst_term = 1.0 + rules.factors.burst * owed.burst
-    debt_term = debt_factors(owed.debt, rules.factors.debt) if strict else 1.0 + rules.factors.debt * owed.debt
-    explain = TickExplain(ratio, slo_term, burst_term, debt_term, owed.gap, measured.average, owed.tau_s)
-    weight: Floats = rows.class_weight / slo_term / burst_term * debt_term
-    return explain, weight
-
-
-def _withhold(given: TickInput, measured: _Measured, bound: Flags) -> tuple[Floats, Floats, Floats]:
-    """Per rank-0 row [E,3]: what is never lent, what is held from others now, and the level stage 0 gives it."""
-    rows = given.entitlements
-    first = ((_RANKS[rows.service_class] == 0) & bound)[:, None]
-    lent = np.where(rows.service_class == ClassCode.DEDICATED, 0.0, rows.lendable)[:, None]
-    base = np.where(first, rows.base, 0.0)
-    recent = np.maximum(rows.recent_peak, measured.use)
-    recent[:, 0] = measured.demand[:, 0]
-    kept = np.minimum(base, recent + _sequence(given)[rows.pool])
-    holds = (1.0 - lent) * np.maximum(0.0, base - measured.use) + lent * np.maximum(0.0, kept - measured.use)
-    reserve = np.maximum((1.0 - lent) * base + lent * kept, np.minimum(base, measured.demand))
-    return kept, np.where(first, holds, 0.0), reserve
-
-
-def _sequence(given: TickInput) -> Floats:
-    """One typical sequence per pool [P,3]: no tokens per second, its bytes, one slot."""
-    kv_bytes = given.pools.sequence_kv_bytes
-    return np.stack([np.zeros_like(kv_bytes), kv_bytes, np.ones_like(kv_bytes)], axis=1)
-
-
 def _whole(total: Floats, debt: Floats, bound: Flags, pool: Whole, rotation: int) -> Floats:
     """Limits [E,3] from fills [3,E]: whole bytes, whole slots by largest remainder, tokens per second as they are."""
     limit = np.ascontiguousarray(total.T)
@@ -220,8 +101,3 @@ def _whole(total: Floats, debt: Floats, bound: Flags, pool: Whole, rotation: int
     if groups.rows.size:
         limit[groups.rows, 2] = whole_slot_groups(total[2, groups.rows], debt[groups.rows], rotation, groups)
     return limit
-
-
-def _per_pool(values: Floats, pool: Whole, count: int) -> Floats:
-    """Sums of [E,3] per pool: [P,3]."""
-    return np.stack([np.bincount(pool, weights=values[:, d], minlength=count) for d in range(3)], axis=1)

@@ -202,6 +202,16 @@ def test_a_peak_in_the_window_keeps_replicas() -> None:
     assert step(elastic(5), have(3), state, 510).action == "down"
 
 
+def test_a_peak_that_smaller_replicas_could_not_carry_keeps_them() -> None:
+    """The wishes of the window were reckoned with a larger replica; now the profile is smaller."""
+    large, state = REPLICA.times(4), ScalingState()
+    for at_s in range(0, 301, 5):
+        state = decide(elastic(40 if at_s == 200 else 5), large, have(2), state, float(at_s), advisory=True).state
+    decision = step(elastic(5), have(2), state, 305)
+    assert decision.action == "hold"
+    assert "300 s peak would not fit" in decision.reason
+
+
 def test_one_down_step_a_minute() -> None:
     state, moved = watched(300, elastic(5), have(4)), []
     count = 4

@@ -146,7 +146,7 @@ def row_worlds(draw: st.DrawFn) -> Row:
         refused=float(draw(st.integers(0, 3))),
         mean_cost_tokens=draw(st.sampled_from((0.0, 64.0, 128.0))),
         work_ratio=draw(st.sampled_from((1.0, 0.4))),
-        debt=draw(signed) if service_class == 2 else 0.0,
+        debt=draw(signed),
         burst=draw(st.floats(0, 3)),
         smoothed=_scaled(draw(st.integers(0, 20))),
         since_refused_s=draw(st.sampled_from((0.0, 30.0, 70.0, 1e9))),
