@@ -1,0 +1,46 @@
+"""One ASGI application: sockets to Channels, pages and API to Django as WSGI on a bounded pool of threads.
+
+Django is several times faster as WSGI than as ASGI; a thread per database connection is the most that can work at once.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+_pages = get_wsgi_application()  # sets Django up; what follows may import models
+
+from a2wsgi import WSGIMiddleware  # noqa: E402
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import URLRouter  # noqa: E402
+
+from portal import env  # noqa: E402
+from portal.live.origin import OriginCheck, Refused  # noqa: E402
+from portal.live.routing import websocket_urlpatterns  # noqa: E402
+
+_http = WSGIMiddleware(_pages, workers=env.read("DATABASE_POOL_SIZE"))
+_sockets = OriginCheck(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+_nowhere = Refused.as_asgi()
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The door."""
+    if scope["type"] == "http":
+        await _http(scope, receive, send)
+    elif scope["type"] == "websocket":
+        known = any(route.pattern.match(scope["path"].lstrip("/")) for route in websocket_urlpatterns)
+        await (_sockets if known else _nowhere)(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

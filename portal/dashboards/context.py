@@ -1,0 +1,61 @@
+"""The menu: what a person may open, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from portal.accounts.models import Tenant
+
+
+class Item(NamedTuple):
+    """One line of the menu. ``key`` is compared with the page's ``nav`` to mark where the reader is."""
+
+    key: str
+    label: str
+    icon: str
+    url: str
+    shortcut: str = ""
+
+
+OPERATOR = (
+    ("overview", "Overview", "layout-dashboard", "overview", "g o"),
+    ("pools", "Pools", "server", "pools", "g p"),
+    ("tiers", "Tiers", "layers", "tiers", "g t"),
+    ("entitlements", "Entitlements", "ticket", "entitlements", "g e"),
+    ("tenants", "Tenants", "building-2", "tenants", "g n"),
+    ("scaling", "Scaling", "chart-no-axes-column-increasing", "scaling", "g s"),
+    ("system", "System", "activity", "system", "g y"),
+)
+TENANT = (
+    ("tenant-home", "Home", "gauge", "tenant-home", "g h"),
+    ("tenant-usage", "Usage", "chart-column", "tenant-usage", "g u"),
+    ("tenant-debt", "Debt", "scale", "tenant-debt", "g d"),
+    ("tenant-keys", "Keys", "key-round", "tenant-keys", "g k"),
+)
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    """Context of every template: ``menu``, ``tenant_menu``, ``my_tenants``."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return {"menu": [], "tenant_menu": [], "my_tenants": []}
+    match = getattr(request, "resolver_match", None)
+    slug = match.kwargs.get("slug") if match is not None and (match.url_name or "").startswith("tenant-") else None
+    if user.reads_everything:
+        return {"menu": _items(OPERATOR), "tenant_menu": _items(TENANT, slug) if slug else [], "my_tenants": []}
+    tenants = list(Tenant.objects.filter(memberships__user=user).order_by("slug")[:50])
+    slug = slug or (tenants[0].slug if tenants else None)
+    return {"menu": [], "tenant_menu": _items(TENANT, slug) if slug else [], "my_tenants": tenants}
+
+
+def _items(rows: tuple[tuple[str, str, str, str, str], ...], slug: str | None = None) -> list[Item]:
+    items = []
+    for key, label, icon, name, shortcut in rows:
+        try:
+            items.append(Item(key, label, icon, reverse(name, args=[slug] if slug else []), shortcut))
+        except NoReverseMatch:  # a door that this installation does not have
+            continue
+    return items

@@ -1,0 +1,118 @@
+"""The live message of a pool (hot store ``tp:live:<pool_id>``), read into types. Pure; unreadable text is no state.
+
+Amounts are (tokens/s, KV bytes, slots). ``at_ms`` is when the tick wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+Triple = tuple[float, float, float]
+STALE_MS = 5_000
+LOST_MS = 30_000
+
+
+class LiveRow(NamedTuple):
+    """One entitlement. ``binds`` is the dimension or refusal code that holds it back, empty when nothing does."""
+
+    entitlement_id: int
+    tenant_id: int
+    use: Triple
+    limit: Triple
+    cap: Triple
+    base: Triple
+    weight: float
+    debt: float
+    burst: float
+    refused_per_minute: float
+    binds: str
+    state: str
+    headroom: Triple
+
+
+class LiveState(NamedTuple):
+    """One pool and its entitlements as of ``at_ms``."""
+
+    at_ms: int
+    capacity: Triple
+    promised: Triple
+    use: Triple
+    hold: Triple
+    headroom: Triple
+    contended: bool
+    ready: int
+    pending: int
+    draining: int
+    wanted: int
+    need: float
+    reason: str
+    lag_ms: float
+    refused: dict[str, int]
+    sentence: str
+    rows: dict[int, LiveRow]
+
+    def age_ms(self, now_ms: int) -> int:
+        """How old the state is."""
+        return max(0, now_ms - self.at_ms)
+
+
+def parse(text: bytes | str | None) -> LiveState | None:
+    """The state in a message; None for nothing, another version or broken text."""
+    if not text:
+        return None
+    try:
+        data = orjson.loads(text)
+        if data["v"] != 1:
+            return None
+        return _state(data)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IndexError):
+        return None
+
+
+def _state(data: dict[str, Any]) -> LiveState:
+    pool = data["pool"]
+    rows = [_row(row) for row in data["rows"]]
+    return LiveState(
+        int(data["at"]),
+        _triple(pool["capacity"]),
+        _triple(pool["promised"]),
+        _triple(pool["use"]),
+        _triple(pool["hold"]),
+        _triple(pool["headroom"]),
+        bool(pool["contended"]),
+        int(pool["ready"]),
+        int(pool["pending"]),
+        int(pool.get("draining") or 0),
+        int(pool["wanted"]),
+        float(pool.get("need") or 0),
+        str(pool.get("reason") or ""),
+        float(pool.get("lag_ms") or 0),
+        {str(code): int(count) for code, count in (pool.get("refused") or {}).items()},
+        str(pool.get("sentence") or ""),
+        {row.entitlement_id: row for row in rows},
+    )
+
+
+def _row(row: list[Any]) -> LiveRow:
+    return LiveRow(
+        int(row[0]),
+        int(row[1]),
+        _triple(row[2]),
+        _triple(row[3]),
+        _triple(row[4]),
+        _triple(row[5]),
+        float(row[6]),
+        float(row[7]),
+        float(row[8]),
+        float(row[9]),
+        "" if row[10] is None else str(row[10]),
+        str(row[11]),
+        _triple(row[12]),
+    )
+
+
+def _triple(values: Any) -> Triple:
+    tokens, kv_bytes, slots = values
+    return float(tokens), float(kv_bytes), float(slots)

@@ -1,0 +1,27 @@
+"""Pages that join the domains."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from portal.dashboards.views import overview, pool, tenant, tenants
+
+urlpatterns = [
+    path("overview/", overview.overview, name="overview"),
+    path("system/", overview.system, name="system"),
+    path("pools/", pool.pools, name="pools"),
+    path("pools/<slug:slug>/", pool.pool, name="pool"),
+    path("pools/<slug:slug>/charts/", pool.charts, name="pool-charts"),
+    path("pools/<slug:slug>/live/", pool.live, name="pool-live"),
+    path("pools/<slug:slug>/endpoints/", pool.endpoints, name="pool-endpoints"),
+    path("pools/<slug:slug>/decisions/", pool.decisions, name="pool-decisions"),
+    path("tenants/", tenants.tenants, name="tenants"),
+    path("t/<slug:slug>/", tenant.home, name="tenant-home"),
+    path("t/<slug:slug>/charts/", tenant.charts, name="tenant-charts"),
+    path("t/<slug:slug>/live/", tenant.live, name="tenant-live"),
+    path("t/<slug:slug>/usage/", tenant.usage, name="tenant-usage"),
+    path("t/<slug:slug>/usage/chart/", tenant.usage_chart, name="tenant-usage-chart"),
+    path("t/<slug:slug>/usage.csv", tenant.usage_csv, name="tenant-usage-csv"),
+    path("t/<slug:slug>/debt/", tenant.debt, name="tenant-debt"),
+    path("t/<slug:slug>/debt/chart/", tenant.debt_chart, name="tenant-debt-chart"),
+]

@@ -1,0 +1,96 @@
+"""Pages for what went wrong: what happened, in a sentence, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from portal.lib.errors import DomainError
+
+PAGES = {
+    400: ("That request could not be read", "Something in the address or the form is malformed. Go back and try again."),
+    403: ("You may not open this page", "Your role does not include it."),
+    404: ("There is nothing here", "The address is wrong, or what was here is gone, or it belongs to somebody else."),
+    429: ("Too many requests", "Wait a moment, then try again."),
+    500: ("Something broke on our side", "The error was noted. Try again; if it stays, tell an operator what you were doing."),
+    503: ("A part of the system cannot be reached", "The portal is up, one of its stores is not. Try again in a few seconds."),
+}
+
+
+def error_page(request: HttpRequest, status: int, sentence: str = "") -> HttpResponse:
+    """The page of one status; ``sentence`` replaces the general advice."""
+    title, advice = PAGES.get(status, PAGES[500 if status >= 500 else 400])
+    if request.headers.get("HX-Request"):
+        return HttpResponse(sentence or advice, status=status, content_type="text/plain; charset=utf-8")
+    context = {"status": status, "title": title, "sentence": sentence or advice, "nav": ""}
+    return render(request, "errors/error.html", context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """handler400."""
+    return error_page(request, 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """handler403: a view's own reason is shown."""
+    return error_page(request, 403, str(exception or ""))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """handler404: a view's own sentence is shown; the resolver's list of routes is not."""
+    reason = exception.args[0] if exception is not None and exception.args else ""
+    return error_page(request, 404, reason if isinstance(reason, str) else "")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """CSRF_FAILURE_VIEW."""
+    return error_page(request, 403, "The form was open too long or came from another site. Reload the page and send it again.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """handler500: drawn without a database, a session or a menu."""
+    from django.template.loader import render_to_string
+
+    title, advice = PAGES[500]
+    return HttpResponse(
+        render_to_string("errors/bare.html", {"status": 500, "title": title, "sentence": advice}), status=500
+    )
+
+
+class DomainErrors:
+    """Turns a refused deed into its page, and an unreachable store into 503."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Called by Django when a view raises."""
+        if isinstance(error, DomainError):
+            return error_page(request, error.status, error.sentence)
+        if _is_unreachable(error):
+            return _unreachable()
+        return None
+
+
+def _is_unreachable(error: Exception) -> bool:
+    from django.db import OperationalError
+    from redis.exceptions import ConnectionError as RedisConnectionError
+    from redis.exceptions import TimeoutError as RedisTimeoutError
+
+    return isinstance(error, OperationalError | RedisConnectionError | RedisTimeoutError)
+
+
+def _unreachable() -> HttpResponse:
+    from django.template.loader import render_to_string
+
+    title, advice = PAGES[503]
+    text = render_to_string("errors/bare.html", {"status": 503, "title": title, "sentence": advice})
+    return HttpResponse(text, status=503, headers={"Retry-After": "5"})
+
+

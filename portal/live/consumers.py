@@ -1,0 +1,81 @@
+"""The sockets: check the right, send the snapshot, forward. No rules of the mechanism here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from pools.selectors.live import live_for_tenant
+from portal.live.access import Grant, grant, snapshot
+from portal.live.hub import Listener, hub
+
+SIGN_IN = 4401
+FORBIDDEN = 4403
+RECHECK_S = 30.0
+
+
+class PoolConsumer(AsyncWebsocketConsumer):
+    """``/ws/pools/<id>/`` for operators, ``/ws/t/<slug>/pools/<id>/`` for a tenant's people.
+
+    Refused before the handshake is answered (HTTP 403). Rights are read again every half minute: a person who lost
+    them, or signed out everywhere, is cut off with 4403.
+    """
+
+    channel_layer_alias = "none"  # the hub holds the subscription, not each socket
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.listener: Listener | None = None
+        self.granted: Grant | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Check, join, send what is known, then forward."""
+        self.granted = await self._grant()
+        if self.granted is None:
+            await self.close(FORBIDDEN if self._user_id() else SIGN_IN)
+            return
+        self.listener = Listener(self.granted.tenant_id)
+        await hub().join(self.granted.pool_id, self.listener)
+        await self.accept()
+        first = await snapshot(self.granted.pool_id, id(asyncio.get_running_loop()))
+        if first is not None:
+            tenant_id = self.granted.tenant_id
+            await self.send((first if tenant_id is None else live_for_tenant(first, tenant_id)).decode())
+        self.task = asyncio.create_task(self._forward(self.listener))
+
+    async def disconnect(self, code: int) -> None:
+        """Leave the hub; safe when nothing was joined."""
+        if self.task is not None:
+            self.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self.task
+        if self.listener is not None and self.granted is not None:
+            hub().leave(self.granted.pool_id, self.listener)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Nothing a browser sends changes anything; the socket is one-way."""
+
+    async def _forward(self, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
+        checked = loop.time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECHECK_S):
+                    await self.send(await listener.get())
+            if loop.time() - checked >= RECHECK_S:
+                checked = loop.time()
+                if await self._grant() != self.granted:
+                    await self.close(FORBIDDEN)
+                    return
+
+    def _user_id(self) -> int | None:
+        user = self.scope.get("user")
+        return user.pk if user is not None and user.is_authenticated else None
+
+    async def _grant(self) -> Grant | None:
+        route = self.scope["url_route"]["kwargs"]
+        return await grant(self._user_id(), route["pool_id"], route.get("slug"))

@@ -1,0 +1,120 @@
+// Draws figures that the server describes. Colours arrive as names ("@elastic", "@elastic/2" for a lighter shade) and are
+// looked up in colours.css at every draw, so that a change of theme is only a redraw. Zoom and legend choices are kept.
+(function () {
+  "use strict";
+  var TP = window.TP = window.TP || {};
+  var CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+  var SHADES = [0, 0.3, 0.52, 0.7];
+  var drawn = [];
+
+  function rgb(text) {
+    var hex = /^#([0-9a-f]{6})$/i.exec(text), n;
+    if (!hex) return null;
+    n = parseInt(hex[1], 16);
+    return [n >> 16, (n >> 8) & 255, n & 255];
+  }
+  function palette() {
+    var style = getComputedStyle(document.documentElement), surface = rgb(style.getPropertyValue("--tp-surface").trim()), known = {};
+    return function (name) {
+      if (known[name]) return known[name];
+      var parts = name.slice(1).split("/"), text = style.getPropertyValue("--tp-" + parts[0]).trim() || "#888888";
+      var base = rgb(text), mix = SHADES[Number(parts[1] || 0) % SHADES.length];
+      if (base && mix && surface) {
+        text = "rgb(" + base.map(function (v, i) { return Math.round(v * (1 - mix) + surface[i] * mix); }).join(",") + ")";
+      }
+      known[name] = text;
+      return text;
+    };
+  }
+  // Shared arrays of numbers are passed on as they are: only the small descriptions around them are copied.
+  function coloured(value, look) {
+    if (typeof value === "string") return value.charAt(0) === "@" ? look(value) : value;
+    if (Array.isArray(value)) {
+      return value.length && typeof value[0] === "object" && value[0] !== null ? value.map(function (v) { return coloured(v, look); }) : value.slice();
+    }
+    if (value && typeof value === "object") {
+      var copy = {};
+      Object.keys(value).forEach(function (key) { copy[key] = coloured(value[key], look); });
+      return copy;
+    }
+    return value;
+  }
+  // Plotly has no time zones: dates are written as the reader's own wall clock.
+  var shift = -new Date().getTimezoneOffset() * 60000;
+  function localX(trace) {
+    if (trace.x) trace.x = trace.x.map(function (ms) { return ms + shift; });
+    return trace;
+  }
+  function redraw(entry) {
+    var look = palette(), figure = entry.figure, layout = coloured(figure.layout, look);
+    var data = coloured(figure.data, look).map(localX);
+    if (entry.window && entry.end) {
+      layout.xaxis.range = [entry.end - entry.window * 1000 + shift, entry.end + shift];
+    }
+    return window.Plotly.react(entry.node, data, layout, CONFIG);
+  }
+
+  TP.charts = {
+    // window: seconds shown; end: epoch ms of the right edge. Both are optional.
+    draw: function (node, figure, window_, end) {
+      if (!node) return null;
+      var entry = drawn.filter(function (d) { return d.node === node; })[0];
+      if (!entry) { entry = { node: node }; drawn.push(entry); }
+      entry.figure = figure;
+      entry.window = window_;
+      entry.end = end;
+      node.classList.remove("waiting");
+      node.textContent = "";
+      redraw(entry);
+      return entry;
+    },
+    refresh: function (entry, end) {
+      if (!entry || document.hidden) return;
+      if (end) entry.end = end;
+      redraw(entry);
+    },
+    // Appends one point to a trace and forgets what has left the window.
+    push: function (trace, x, y, oldest) {
+      trace.x.push(x);
+      trace.y.push(y);
+      while (trace.x.length > 2 && trace.x[1] < oldest) { trace.x.shift(); trace.y.shift(); if (trace.text) trace.text.shift(); }
+    },
+    // Adds a count to the bar of its span of time.
+    count: function (trace, at, amount, bar_s, oldest) {
+      var middle = Math.floor(at / (bar_s * 1000)) * bar_s * 1000 + bar_s * 500, last = trace.x.length - 1;
+      if (last >= 0 && trace.x[last] === middle) trace.y[last] += amount;
+      else { trace.x.push(middle); trace.y.push(amount); }
+      if (amount) trace.showlegend = true;
+      while (trace.x.length && trace.x[0] < oldest) { trace.x.shift(); trace.y.shift(); }
+    },
+    nothing: function (node, sentence) {
+      if (!node) return;
+      node.classList.remove("waiting");
+      node.innerHTML = "";
+      var box = document.createElement("div");
+      box.className = "nothing";
+      box.textContent = sentence;
+      node.appendChild(box);
+    },
+    load: function (url) {
+      return fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin" }).then(function (response) {
+        if (response.status === 401) { window.location.reload(); }
+        if (!response.ok) throw new Error("HTTP " + response.status);
+        return response.json();
+      });
+    }
+  };
+
+  document.addEventListener("tp:theme", function () { drawn.forEach(redraw); });
+  document.addEventListener("visibilitychange", function () { if (!document.hidden) drawn.forEach(redraw); });
+
+  // Charts without a live part say where their figure is.
+  document.addEventListener("DOMContentLoaded", function () {
+    Array.prototype.forEach.call(document.querySelectorAll("[data-figure]"), function (node) {
+      TP.charts.load(node.dataset.figure).then(function (found) {
+        if (found.empty) TP.charts.nothing(node, "Nothing to draw in this time yet.");
+        else TP.charts.draw(node, found[node.dataset.name]);
+      }).catch(function () { TP.charts.nothing(node, "The chart could not be loaded. Reload the page to try again."); });
+    });
+  });
+})();

@@ -1,0 +1,162 @@
+// The live page of one pool: gauges, rows and charts follow each message; rows keep their order, columns their width.
+(function () {
+  "use strict";
+  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
+  var KEYS = ["tokens", "kv", "slots"], GIB = Math.pow(1024, 3);
+  var root, dimension, charts = {}, range = null, last = null, step = 0;
+
+  function part(node, name) { return node ? node.querySelector('[data-part="' + name + '"]') : null; }
+  function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
+  function room(free) { return free < 0.01 ? "none" : free < 0.15 ? "low" : "good"; }
+
+  function gauge(index, pool) {
+    var tile = root.querySelector('[data-gauge="' + index + '"]'), bar = tile.querySelector("svg.gauge");
+    var use = pool.use[index], all = pool.capacity[index], free = all ? Math.max(0, 1 - use / all) : 0;
+    var used = share(use, all), promised = share(pool.promised[index], all), word = room(free);
+    put(part(tile, "text"), N.of(use, all, index));
+    attr(part(tile, "text"), "title", N.exact(use) + " of " + N.exact(all, N.units[index]));
+    put(part(tile, "free"), all ? N.percent(free) + " free" : "no capacity");
+    attr(part(tile, "free"), "data-room", word);
+    put(part(tile, "promised"), all ? N.percent(pool.promised[index] / all) + " promised" : "");
+    attr(bar, "data-room", word);
+    attr(bar.querySelector(".use"), "width", used.toFixed(2));
+    attr(bar.querySelector(".hold"), "x", used.toFixed(2));
+    attr(bar.querySelector(".hold"), "width", Math.min(share(pool.hold[index], all), 100 - used).toFixed(2));
+    mark(bar.querySelector(".promise"), promised);
+  }
+  function mark(line, at) { attr(line, "x1", at.toFixed(2)); attr(line, "x2", at.toFixed(2)); }
+
+  function replicas(pool) {
+    var tile = document.getElementById("replicas-tile"), bar = part(tile, "bar"), most = Number(bar.dataset.max) || 1;
+    put(part(tile, "ready"), String(pool.ready), true);
+    put(part(tile, "pending"), (pool.pending ? "+" + pool.pending : "") + (pool.draining ? " −" + pool.draining : ""), true);
+    put(part(tile, "wanted"), "wants " + pool.wanted + " of at most " + most);
+    put(part(tile, "need"), "need " + pool.need.toFixed(1));
+    attr(bar.querySelector(".use"), "width", share(pool.ready, most).toFixed(2));
+    attr(bar.querySelector(".hold"), "x", share(pool.ready, most).toFixed(2));
+    attr(bar.querySelector(".hold"), "width", share(pool.pending, most).toFixed(2));
+    mark(bar.querySelector(".promise"), share(pool.wanted, most));
+    put(document.getElementById("reason"), pool.reason || "");
+  }
+
+  function bullet(cell, row, index) {
+    var use = row[2][index], limit = row[3][index], cap = row[4][index], base = row[5][index];
+    var whole = Math.max(cap, limit, use, base), bar, box = cell.querySelector(".bullet");
+    if (!box) {
+      box = TP.bullet();
+      cell.textContent = "";
+      cell.appendChild(box);
+    }
+    bar = box.querySelector("svg");
+    put(box.querySelector(".nums"), N.of(use, limit, index));
+    attr(box, "title", "use " + N.exact(use) + ", limit " + N.exact(limit) + ", cap " + N.exact(cap) + ", baseline " + N.exact(base, N.units[index]));
+    attr(bar.querySelector(".use"), "width", share(use, whole).toFixed(2));
+    mark(bar.querySelector(".base"), share(base, whole));
+    mark(bar.querySelector(".limit"), share(limit, whole));
+  }
+  TP.bullet = function () {
+    var made = document.getElementById("bullet-shape").content.firstElementChild.cloneNode(true);
+    return made;
+  };
+
+  function debt(value) {
+    if (value > 0.005) return "owed " + N.percent(value);
+    if (value < -0.005) return "above " + N.percent(-value);
+    return "even";
+  }
+  function line(row) {
+    var tr = root.querySelector('tr[data-entitlement="' + row[0] + '"]'), cell, binds = row[10] || "", state = row[11], key;
+    if (!tr) return;
+    for (var index = 0; index < 3; index += 1) bullet(tr.querySelector('[data-cell="' + index + '"]'), row, index);
+    put(tr.querySelector('[data-cell="weight"]'), row[6].toFixed(1));
+    cell = tr.querySelector('[data-cell="debt"]');
+    put(cell, debt(row[7]));
+    cell.classList.toggle("owed", row[7] > 0.005);
+    put(tr.querySelector('[data-cell="refused"]'), N.si(row[9]));
+    cell = tr.querySelector('[data-cell="binds"]');
+    key = binds + "/" + state;
+    if (cell.dataset.shown !== key) {
+      cell.dataset.shown = key;
+      cell.textContent = "";
+      var chip = document.createElement("span"), word = binds || (state !== "bound" ? state : "");
+      chip.className = word ? "chip " + word : "muted";
+      chip.textContent = word ? word.replace("_", " ").replace("kv ", "KV ") : "nothing";
+      cell.appendChild(chip);
+    }
+  }
+
+  function value(amount) { return dimension === 1 ? amount / GIB : amount; }
+  function follow(state) {
+    if (!range || !charts.use) return;
+    var at = state.at, oldest = at - range.seconds * 1000, uses = {}, known = {}, others = 0;
+    state.rows.forEach(function (row) { uses[row[1]] = (uses[row[1]] || 0) + row[2][dimension]; });
+    charts.use.figure.data.forEach(function (t) { if (t.meta.role === "tenant" && t.meta.tenant) known[t.meta.tenant] = true; });
+    Object.keys(uses).forEach(function (id) { if (!known[id]) others += uses[id]; });
+    var due = at - step >= range.step_s * 1000 * 0.6 || range.step_s <= 5;
+    if (due) {
+      step = at;
+      charts.use.figure.data.forEach(function (t) {
+        var y = t.meta.role === "tenant" ? (t.meta.tenant ? uses[t.meta.tenant] || 0 : others) : state.pool[t.meta.role][dimension];
+        TP.charts.push(t, at, value(y), oldest);
+      });
+      charts.replicas.figure.data.forEach(function (t) {
+        if (t.meta.role !== "decision") TP.charts.push(t, at, state.pool[t.meta.role], oldest);
+      });
+    }
+    var refused = state.pool.refused || {}, now = 0;
+    charts.refused.figure.data.forEach(function (t) {
+      var count = refused[t.meta.code] || 0;
+      now += count;
+      if (count) TP.charts.count(t, at, count, range.bar_s, oldest);
+    });
+    put(document.getElementById("refused-now"), now ? now + " in the last second" : "none in the last second");
+    ["use", "refused", "replicas"].forEach(function (name) { TP.charts.refresh(charts[name], at); });
+  }
+
+  function message(state) {
+    var pool = state.pool;
+    if (!pool || !pool.capacity || (last && state.at <= last.at)) return;
+    last = state;
+    if (pool.sentence) put(document.getElementById("sentence"), pool.sentence);
+    for (var index = 0; index < 3; index += 1) gauge(index, pool);
+    replicas(pool);
+    state.rows.forEach(line);
+    if (!document.hidden) follow(state); else range = range && (window.setTimeout(load, 0), null);
+  }
+
+  function load() {
+    var url = root.dataset.charts + "&dimension=" + KEYS[dimension];
+    TP.charts.load(url).then(function (found) {
+      var end = last ? last.at : Date.now();
+      range = found.range;
+      step = 0;
+      ["use", "refused", "replicas"].forEach(function (name) {
+        charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
+      });
+    }).catch(function () {
+      ["use", "refused", "replicas"].forEach(function (name) {
+        TP.charts.nothing(document.getElementById("chart-" + name), "The chart could not be loaded. Reload the page to try again.");
+      });
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    root = document.getElementById("pool");
+    dimension = Math.max(0, KEYS.indexOf(root.dataset.dimension));
+    Array.prototype.forEach.call(document.querySelectorAll("#dimensions button"), function (button) {
+      button.addEventListener("click", function () {
+        dimension = KEYS.indexOf(button.dataset.dimension);
+        Array.prototype.forEach.call(button.parentNode.children, function (b) { b.setAttribute("aria-pressed", String(b === button)); });
+        var address = new URL(window.location.href);
+        address.searchParams.set("dimension", button.dataset.dimension);
+        window.history.replaceState(null, "", address);
+        range = null;
+        load();
+      });
+    });
+    document.addEventListener("visibilitychange", function () { if (!document.hidden && !range) load(); });
+    document.body.addEventListener("htmx:afterSwap", function (event) { TP.localTimes(event.target); });
+    load();
+    TP.live({ socket: root.dataset.socket, poll: root.dataset.poll, onMessage: message });
+  });
+})();
