@@ -184,7 +184,8 @@ def decide(
     Up by the smallest wish of 30 s (at once below the floor), at most doubling per 60 s, never beyond the ceiling.
     Down by the largest wish of 300 s, one per 60 s, when commit and the 300 s peak fit the target use of one replica
     less, and never while a replica is still pending. ``advisory`` decides alike but remembers no start or removal,
-    since nobody will carry it out. Raises ValueError when time runs backwards.
+    carry it out. When the clock was set back, what was seen later than now is forgotten and the windows begin
+    again.
     """
     rules = settings or ScalingSettings()
     if asked is None:
@@ -193,8 +194,6 @@ def decide(
         return ScalingDecision(
             "hold", have.supply, have.supply, 0, 0, none, none, reason, replace(state, looks=(), watching_since_s=None)
         )
-    if state.looks and now_s < state.looks[-1].at_s:
-        raise ValueError(f"time ran backwards: {now_s} after {state.looks[-1].at_s}")
     commit, need = commit_level(asked, rules), need_level(asked, rules)
     floor_count, need_count = replicas_for(commit, replica), replicas_for(need, replica, rules.target_use)
     wanted = min(max(floor_count, need_count, have.least), have.most)
@@ -207,12 +206,18 @@ def decide(
 
 
 def _remember(state: ScalingState, look: Wish, rules: ScalingSettings) -> ScalingState:
+    now_s = look.at_s
+    set_back = bool(state.looks) and state.looks[-1].at_s > now_s
+    asleep = not state.looks or now_s - state.looks[-1].at_s > rules.up_window_s
     longest = max(rules.up_window_s, rules.down_window_s)
-    looks = (*(old for old in state.looks if old.at_s > look.at_s - longest), look)
-    started = tuple(one for one in state.started if one[0] > look.at_s - rules.doubling_s)
-    asleep = not state.looks or look.at_s - state.looks[-1].at_s > rules.up_window_s
-    since = look.at_s if asleep or state.watching_since_s is None else state.watching_since_s
-    return replace(state, looks=looks, started=started, watching_since_s=since)
+    looks = () if set_back else tuple(old for old in state.looks if old.at_s > now_s - longest)
+    removed_at_s = state.removed_at_s if state.removed_at_s is None else min(state.removed_at_s, now_s)
+    return ScalingState(
+        looks=(*looks, look),
+        started=tuple((min(at_s, now_s), count) for at_s, count in state.started if at_s > now_s - rules.doubling_s),
+        removed_at_s=removed_at_s,
+        watching_since_s=now_s if set_back or asleep or state.watching_since_s is None else state.watching_since_s,
+    )
 
 
 def _watched_s(state: ScalingState, now_s: float) -> float:

@@ -344,8 +344,16 @@ def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
         ScalingSettings(**wrong)
 
 
-def test_wrong_counts_and_time_are_refused() -> None:
+def test_wrong_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="least <= most"):
         replace(have(1), most=0)
-    with pytest.raises(ValueError, match="time ran backwards"):
-        step(elastic(5), have(1), step(elastic(5), have(1), ScalingState(), 10).state, 5)
+
+
+def test_a_clock_set_back_begins_the_windows_again() -> None:
+    state = watched(300, elastic(5), have(3))
+    moved = step(elastic(5), have(3), state, 305)
+    assert moved.action == "down"
+    back = step(elastic(5), have(2), moved.state, 100)
+    assert back.action == "hold"
+    assert back.state.removed_at_s == 100
+    assert back.state.watching_since_s == 100
