@@ -115,7 +115,7 @@ def _write(pool_id: int, moves: Sequence[tuple[Gap, Posting, Account]], obligati
 
 def _pool_account(pool_id: int) -> Account:
     Account.objects.bulk_create([Account(kind=AccountKind.POOL_OBLIGATION, pool_id=pool_id)], ignore_conflicts=True)
-    return Account.objects.select_for_update().get(kind=AccountKind.POOL_OBLIGATION, pool_id=pool_id)
+    return Account.objects.select_for_update(no_key=True).get(kind=AccountKind.POOL_OBLIGATION, pool_id=pool_id)
 
 
 def _accounts(pool_id: int, gaps: Sequence[Gap]) -> dict[int, Account]:

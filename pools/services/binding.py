@@ -46,11 +46,11 @@ class Move:
 def binding_reconcile(pool_id: int, now: datetime) -> list[Move]:
     """Moves the pool's entitlements to the states they should be in; returns what moved."""
     with transaction.atomic():
-        pool = Pool.objects.select_for_update().filter(pk=pool_id, archived_at__isnull=True).first()
+        pool = Pool.objects.select_for_update(no_key=True).filter(pk=pool_id, archived_at__isnull=True).first()
         if pool is None or pool.current_profile_id is None:
             return []
         rows = list(
-            Entitlement.objects.select_for_update(of=("self",))
+            Entitlement.objects.select_for_update(of=("self",), no_key=True)
             .filter(pool_id=pool_id)
             .exclude(state=State.EXPIRED.value)
             .select_related("tier", "tenant")

@@ -73,7 +73,7 @@ def endpoint_drain(*, actor: Actor, now: datetime, endpoint_id: int, reason: str
     The pool still wants as many replicas as before, so another one takes its place: drain and restart are one deed.
     Raises DomainError ``not_found``, ``not_running``.
     """
-    endpoint = Endpoint.objects.select_for_update(of=("self",)).filter(pk=endpoint_id).first()
+    endpoint = Endpoint.objects.select_for_update(of=("self",), no_key=True).filter(pk=endpoint_id).first()
     if endpoint is None:
         raise DomainError("not_found", f"There is no endpoint {endpoint_id}.", status=404)
     if endpoint.state not in SUPPLY:

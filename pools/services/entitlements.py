@@ -199,7 +199,7 @@ def _locked(entitlement_id: int) -> Entitlement:
         raise DomainError("not_found", f"There is no entitlement {entitlement_id}.", status=404)
     pool_locked(pool_id)
     return (
-        Entitlement.objects.select_for_update(of=("self",))
+        Entitlement.objects.select_for_update(of=("self",), no_key=True)
         .select_related("tier__current", "pool__current_profile", "tenant")
         .get(pk=entitlement_id)
     )

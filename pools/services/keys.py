@@ -74,7 +74,7 @@ def key_rotate(
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         sentence = f"The overlap is 0 to {LONGEST_OVERLAP.days} days, got {overlap}."
         raise DomainError("bad_overlap", sentence, fields={"overlap": sentence})
-    old = ApiKey.objects.select_for_update(of=("self",)).select_related("tenant").filter(pk=key_id).first()
+    old = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("tenant").filter(pk=key_id).first()
     if old is None:
         raise DomainError("not_found", f"There is no API key {key_id}.", status=404)
     if old.revoked_at is not None:

@@ -223,7 +223,7 @@ def pool_set_replicas(
 
 def pool_locked(pool_id: int) -> Pool:
     """The pool row under a lock until the transaction ends. Raises DomainError ``not_found``."""
-    pool = Pool.objects.select_for_update().filter(pk=pool_id, archived_at__isnull=True).first()
+    pool = Pool.objects.select_for_update(no_key=True).filter(pk=pool_id, archived_at__isnull=True).first()
     if pool is None:
         raise DomainError("not_found", f"There is no pool {pool_id}.", status=404)
     return pool

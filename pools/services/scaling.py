@@ -77,7 +77,7 @@ def _written(
     pool: Pool, decided: Decided, have: Replicas, chosen: int, automatic: bool, replica: Rate, now: datetime
 ) -> ScalingDecision | None:
     """Applies the choice and appends the row when it says something new."""
-    locked = Pool.objects.select_for_update().get(pk=pool.pk)
+    locked = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
     before = locked.wanted_replicas
     if automatic and decided.action != "hold" and chosen != before and locked.manual_replicas is None:
         locked.wanted_replicas = min(max(chosen, locked.min_replicas), locked.max_replicas)

@@ -103,7 +103,7 @@ def tier_publish(
 
     Raises DomainError ``not_found``, ``bad_terms``, ``version_moved`` when ``expected_version`` is no longer current.
     """
-    tier = Tier.objects.select_for_update().filter(pk=tier_id).first()
+    tier = Tier.objects.select_for_update(no_key=True).filter(pk=tier_id).first()
     if tier is None:
         raise DomainError("not_found", f"There is no tier {tier_id}.", status=404)
     current = tier.current

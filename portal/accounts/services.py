@@ -64,7 +64,7 @@ def membership_put(*, tenant: Tenant, user: User, role: str, now: datetime) -> t
     if role not in TenantRole.values:
         sentence = f"The role is one of {', '.join(TenantRole.values)}, got {role!r}."
         raise DomainError("bad_role", sentence, fields={"role": sentence})
-    member, made = Membership.objects.select_for_update().get_or_create(
+    member, made = Membership.objects.select_for_update(no_key=True).get_or_create(
         tenant=tenant, user=user, defaults={"role": role, "created_at": now}
     )
     before = None if made else member.role
@@ -77,7 +77,7 @@ def membership_put(*, tenant: Tenant, user: User, role: str, now: datetime) -> t
 
 def membership_drop(*, tenant: Tenant, user: User) -> str:
     """Ends a membership; returns the role it had. The last admin of a tenant stays."""
-    member = Membership.objects.select_for_update().filter(tenant=tenant, user=user).first()
+    member = Membership.objects.select_for_update(no_key=True).filter(tenant=tenant, user=user).first()
     if member is None:
         raise DomainError("not_found", f"{user.email} is not a member of {tenant.name}.", status=404)
     _admin_stays(member)
@@ -136,7 +136,7 @@ def key_insert(
 
 def key_end(*, key_id: int, now: datetime) -> tuple[ApiKey, bool]:
     """Marks a key revoked; returns it and whether this call did it (a second revocation changes nothing)."""
-    key = ApiKey.objects.select_for_update(of=("self",)).select_related("tenant").filter(pk=key_id).first()
+    key = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("tenant").filter(pk=key_id).first()
     if key is None:
         raise DomainError("not_found", f"There is no API key {key_id}.", status=404)
     if key.revoked_at is not None:
