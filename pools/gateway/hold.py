@@ -39,6 +39,15 @@ class Held:
     def order(self) -> tuple[int, float, int]:
         return (self.rank, -self.weight / max(1, self.use), self.age)
 
+    def overtakes(self, missed: Held) -> bool:
+        """Whether this one, asking no less of the same entitlement, would only slip past one just refused."""
+        mine, other = self.ask, missed.ask
+        return (
+            mine.entitlement_id == other.entitlement_id
+            and mine.kv_bytes >= other.kv_bytes
+            and mine.concurrency >= other.concurrency
+        )
+
 
 class Holds:
     """The waiting rooms, one per pool; ``released`` is called for each message on the pool's release channel."""
@@ -89,11 +98,13 @@ class Holds:
         try:
             while True:
                 self._again.discard(pool_id)
-                misses = 0
+                missed: list[Held] = []
                 for held in sorted(self._held[pool_id], key=Held.order):
-                    if not held.left and not held.answer.done() and not await self._try(held):
-                        misses += 1
-                        if misses == MAX_MISSES_PER_RELEASE:
+                    if held.left or held.answer.done() or any(held.overtakes(other) for other in missed):
+                        continue
+                    if not await self._try(held):
+                        missed.append(held)
+                        if len(missed) == MAX_MISSES_PER_RELEASE:
                             break
                 if pool_id not in self._again:
                     return

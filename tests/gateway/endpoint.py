@@ -1,4 +1,4 @@
-"""An endpoint that behaves as badly as a test asks it to, on a real socket. ``behaviours`` are taken one per request."""
+"""An endpoint on a real socket that behaves as badly as a test asks; ``behaviours`` are taken one per request."""
 
 from __future__ import annotations
 
@@ -33,12 +33,17 @@ class Endpoint:
         return self
 
     async def stop(self) -> None:
-        self.free.set()
+        self.let_go()
         self.server.close()
 
     def step(self, count: int = 1) -> None:
         for _ in range(count):
             self.steps.release()
+
+    def let_go(self) -> None:
+        """Nothing waits any more."""
+        self.free.set()
+        self.step(1000)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -79,6 +84,10 @@ class Endpoint:
 
     async def _paced(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> bool:
         return await self._stream(writer, body, paced=True)
+
+    async def _opened(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> bool:
+        """One event at once, the others paced."""
+        return await self._stream(writer, body, paced=True, at_once=1)
 
     async def _held(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> bool:
         """A JSON answer that waits for ``free``."""
@@ -135,6 +144,7 @@ class Endpoint:
         *,
         usage: bool = True,
         paced: bool = False,
+        at_once: int = 0,
         die_after: int = -1,
     ) -> bool:
         self._head(writer)
@@ -142,7 +152,7 @@ class Endpoint:
             if index == die_after:
                 await writer.drain()
                 return True
-            if paced and not self.free.is_set():
+            if paced and index >= at_once and not self.free.is_set():
                 await self.steps.acquire()
             self._event(writer, delta(f"word{index} "))
             await writer.drain()
@@ -183,7 +193,7 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
         data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
         return {"object": "list", "data": data, "model": "sim", "usage": {"prompt_tokens": 11, "total_tokens": 11}}
     if "prompt" in body:
-        choices: list[dict[str, Any]] = [{"index": 0, "text": "Hello.", "finish_reason": "stop", "logprobs": None}]
+        choices: list[dict[str, Any]] = [{"index": 0, "text": "Hello.", "finish_reason": "stop"}]
         return {
             "id": "c1",
             "object": "text_completion",

@@ -1,4 +1,4 @@
-"""The official client against the gateway: what it sends is understood, what it reads is there, it retries what it may."""
+"""The official client against the gateway: it is understood, reads what is there, retries what it may."""
 
 from __future__ import annotations
 

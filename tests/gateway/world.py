@@ -1,8 +1,9 @@
-"""What the control plane would have written before a gateway starts: pools, entitlements, keys, routes, in a real store."""
+"""What the control plane would have written before a gateway starts: pools, entitlements, keys, routes."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ class World:
     raw: redis.Redis
     capacity: Rate = field(default_factory=lambda: Rate(10_000, 16 * 8192 * TOKEN_KV, 16))
     next_id: int = 1
+    seen: list[UsageEvent] = field(default_factory=list)
 
     def pool(self, *urls: str, fresh: bool = True, **changes: Any) -> None:
         """Publishes the pool with one ready endpoint per URL."""
@@ -95,7 +97,10 @@ class World:
 
     def usage(self) -> list[UsageEvent]:
         """Every settlement so far, oldest first."""
-        return self.store.read_usage(POOL, "tests", 1000)
+        while fresh := self.store.read_usage(POOL, "tests", 1000):
+            self.seen.extend(fresh)
+            self.store.ack_usage(POOL, [event.stream_id for event in fresh])
+        return self.seen
 
     def untouched(self) -> bool:
         """No request was ever admitted."""
@@ -118,6 +123,8 @@ async def until(condition: Callable[[], Any | Awaitable[Any]], within_s: float =
     deadline = time.monotonic() + within_s
     while True:
         value = condition()
+        if inspect.isawaitable(value):
+            value = await value
         if value:
             return value
         assert time.monotonic() < deadline, "it did not become true in time"
