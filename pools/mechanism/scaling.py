@@ -184,8 +184,7 @@ def decide(
     Up by the smallest wish of 30 s (at once below the floor), at most doubling per 60 s, never beyond the ceiling.
     Down by the largest wish of 300 s, one per 60 s, when commit and the 300 s peak fit the target use of one replica
     less, and never while a replica is still pending. ``advisory`` decides alike but remembers no start or removal,
-    carry it out. When the clock was set back, what was seen later than now is forgotten and the windows begin
-    again.
+    since nobody will carry it out. When the clock was set back, what was seen is forgotten and the windows begin again.
     """
     rules = settings or ScalingSettings()
     if asked is None:
