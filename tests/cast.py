@@ -5,6 +5,7 @@ A pool has two kinds of replica rows here: real processes where a story needs th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,9 +124,14 @@ class World:
     bob: Entitlement
 
 
-def world_make(replicas: int = 1) -> World:
-    """Alice: guaranteed, 6 slots. Eve: elastic, 5 slots, up to 10. Bob: spot, up to 16."""
+def world_make(replicas: int = 1, begin: Callable[[Pool], None] | None = None) -> World:
+    """Alice: guaranteed, 6 slots. Eve: elastic, 5 slots, up to 10. Bob: spot, up to 16.
+
+    ``begin`` is called with the pool before the counters hear of it.
+    """
     pool = pool_make()
+    if begin is not None:
+        begin(pool)
     for number in range(1, replicas + 1):
         replica_ready(pool, number)
     alice = promise(pool, tenant_make("alice"), tier_make("guaranteed"), slots(6))
