@@ -35,13 +35,14 @@ SMALL_REPLICA = ProfileInput(
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """A pool on simulated endpoints."""
+    """A pool on simulated endpoints, each like ``replica``."""
 
     slug: str
     name: str
     most: int
     cold_start_s: float
     options: dict[str, Any]
+    replica: ProfileInput = SMALL_REPLICA
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _pool(plan: cast.PoolPlan, now: datetime) -> bool:
         name=plan.name,
         model_name=cast.model_of(plan.slug),
         provider="process",
-        profile=cast.SMALL_REPLICA,
+        profile=plan.replica,
         min_replicas=1,
         max_replicas=plan.most,
         provider_config={"cold_start_s": plan.cold_start_s, **plan.options},

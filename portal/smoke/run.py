@@ -33,6 +33,7 @@ from portal.smoke.world import POOL, SMOKE, WITNESSES
 
 READY_S, QUIET_S, STEADY_S = 60.0, 120.0, 60.0
 DRAIN_S = 45.0
+STOPPED_S = 5.0
 SEED = 20260303
 
 
@@ -75,7 +76,12 @@ def smoke(plan: Plan, say: Callable[[str], None]) -> Smoked:
         replay, witness, notes = _send(plan, pool, say)
         say("waiting until nothing is in flight, all usage is stored and replicas stand still")
         with contextlib.suppress(DomainError):  # what is left will be seen in the books
-            _until(lambda: _quiet(pool.pk), QUIET_S, "not_quiet", "Something is still in flight.")
+            _until(
+                lambda: _quiet(pool.pk),
+                STOPPED_S if replay.stopped else QUIET_S,
+                "not_quiet",
+                "Something is still in flight.",
+            )
             _until(lambda: _steady(pool.pk), STEADY_S, "not_steady", "Replicas still move.")
     books = _settled_books(pool.pk)
     summary = replay.tally.summary(replay.elapsed_s)
@@ -150,7 +156,7 @@ async def _both(replay: Replay, made: Iterator[Order], witnesses: list[Witness],
 
 def _bound(pool_id: int) -> bool:
     rows = Entitlement.objects.filter(pool_id=pool_id)
-    return not rows.exclude(state=EntitlementState.BOUND.value).exists()
+    return _steady(pool_id) and not rows.exclude(state=EntitlementState.BOUND.value).exists()
 
 
 def _quiet(pool_id: int) -> bool:

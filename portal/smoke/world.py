@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pools.choices import ServiceClass
 from pools.simulator.workload import Habit, Lengths, Rush
-from portal.demo.cast import CHAT, DEMO, LONG, TALE, Cast, PoolPlan, Promise, TenantPlan
+from portal.demo.cast import CHAT, DEMO, LONG, SMALL_REPLICA, TALE, Cast, PoolPlan, Promise, TenantPlan
 
 POOL = "smoke"
 WITNESSES = ("witness-dedicated", "witness-guaranteed")
@@ -20,10 +22,13 @@ def _ask(rate: float, phase: float, **more: object) -> Habit:
     return Habit(rate, more.pop("prompt", CHAT), more.pop("output", _ANSWER), day_s=40.0, phase=phase, **more)  # type: ignore[arg-type]
 
 
+ROOMY_REPLICA = replace(SMALL_REPLICA, num_gpu_blocks=960, planned_context=864)
+"""Recorded prompts are longer than the demo's: more KV cache a slot."""
+
 SILENT = Habit(0.0001, CHAT, _ANSWER)
 
 SMOKE = Cast(
-    pools=(PoolPlan(POOL, "Smoke 8B", 3, 1.0, {"scaling": _SCALING}),),
+    pools=(PoolPlan(POOL, "Smoke 8B", 3, 1.0, {"scaling": _SCALING}, ROOMY_REPLICA),),
     tiers=DEMO.tiers,
     tenants=(
         _tenant(WITNESSES[0], "dedicated-core", 2, 0, SILENT),

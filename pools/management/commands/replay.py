@@ -20,7 +20,7 @@ from pools.models import Pool
 from pools.services.overcommit import Watch
 from pools.simulator.caller import Retries
 from pools.simulator.replay import Pace, Replay
-from pools.simulator.report import show
+from pools.simulator.report import show, wide_console
 from pools.simulator.scripts import Casting, fit, orders
 from pools.simulator.senders import read_senders
 from pools.simulator.traces import read_trace, trace_format
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps({**summary, "notes": notes}))
         else:
-            show(Console(), summary, notes)
+            show(wide_console(), summary, notes)
 
     def _replay(self, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         pool = Pool.objects.select_related("current_profile").filter(slug=options["pool"]).first()

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 
-from pools.simulator.report import show
+from pools.simulator.report import show, wide_console
 from pools.simulator.traces import trace_format
 from portal.lib.errors import DomainError
 from portal.smoke.report import show_checks
@@ -63,8 +63,8 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(_document(result)))
         else:
-            show(Console(), result.summary, result.notes)
-            show_checks(Console(), result.checks)
+            show(wide_console(), result.summary, result.notes)
+            show_checks(wide_console(), result.checks)
         sys.exit(0 if result.passed else 1)
 
 

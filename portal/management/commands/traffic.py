@@ -11,9 +11,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 
-from pools.simulator.report import show
+from pools.simulator.report import show, wide_console
 from pools.simulator.senders import read_senders
 from portal.demo.secrets import key_file
 from portal.demo.traffic import Traffic, roles
@@ -44,7 +43,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(traffic.tally.summary(seconds)))
         elif options["summary"]:
-            show(Console(), traffic.tally.summary(seconds), [])
+            show(wide_console(), traffic.tally.summary(seconds), [])
 
 
 async def _run(traffic: Traffic, parts: Any, limit_s: float, seed: int | None) -> float:
