@@ -1,9 +1,9 @@
 """Endless requests of made-up tenants with the published statistics of real ones.
 
 Lengths are lognormal, arrivals a Gamma process (coefficient of variation 1 is Poisson, above it comes in clumps) whose
-rate follows a day that is speeded up to minutes, with a phase of its own per tenant, and now and then a rush. They stand
-near the figures of Azure's conversation trace and of traces sampled from ServeGen: p99/p50 of lengths 4 to 7, variation
-of arrivals 1.1 to 1.3, busiest minute 1.2 to 1.7 times the mean.
+rate follows a day that is speeded up to minutes, with a phase of its own per tenant, and now and then a rush. They
+stand near the figures of Azure's conversation trace and of traces sampled from ServeGen: p99/p50 of lengths 4 to 7,
+variation of arrivals 1.1 to 1.3, busiest minute 1.2 to 1.7 times the mean.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from portal.smoke.witness import Witness, testify
 from portal.smoke.world import POOL, SMOKE, WITNESSES
 
 READY_S, QUIET_S, STEADY_S = 60.0, 120.0, 60.0
-DRAIN_S = 45.0
+LONGEST_DRAIN_S = 45.0
 STOPPED_S = 5.0
 SEED = 20260303
 
@@ -76,12 +76,8 @@ def smoke(plan: Plan, say: Callable[[str], None]) -> Smoked:
         replay, witness, notes = _send(plan, pool, say)
         say("waiting until nothing is in flight, all usage is stored and replicas stand still")
         with contextlib.suppress(DomainError):  # what is left will be seen in the books
-            _until(
-                lambda: _quiet(pool.pk),
-                STOPPED_S if replay.stopped else QUIET_S,
-                "not_quiet",
-                "Something is still in flight.",
-            )
+            patience_s = STOPPED_S if replay.stopped else QUIET_S
+            _until(lambda: _quiet(pool.pk), patience_s, "not_quiet", "Something is still in flight.")
             _until(lambda: _steady(pool.pk), STEADY_S, "not_steady", "Replicas still move.")
     books = _settled_books(pool.pk)
     summary = replay.tally.summary(replay.elapsed_s)
@@ -117,7 +113,8 @@ def _send(plan: Plan, pool: Pool, say: Callable[[str], None]) -> tuple[Replay, F
     askers = [sender for sender in senders if sender.tenant not in WITNESSES]
     context = pool.current_profile.context_length if pool.current_profile else 2048
     made, notes = _script(plan, askers, context)
-    replay = Replay(plan.gateway_url, Pace(plan.seconds, plan.speed, plan.concurrency, drain_s=DRAIN_S))
+    drain_s = max(5.0, min(LONGEST_DRAIN_S, plan.seconds))
+    replay = Replay(plan.gateway_url, Pace(plan.seconds, plan.speed, plan.concurrency, drain_s=drain_s))
     witnesses = [_witness(sender) for sender in senders if sender.tenant in WITNESSES]
     return replay, asyncio.run(_both(replay, made, witnesses, say)), notes
 

@@ -26,9 +26,7 @@ def stage(words: Sequence[str], folder: Path | None, *, keep: bool) -> int:
     """
     place = folder or Path(tempfile.mkdtemp(prefix="tp-smoke-"))
     if place.exists() and any(place.iterdir()):
-        raise DomainError(
-            "not_empty", f"The folder {place} is not empty. A smoke run begins with nothing; name another."
-        )
+        raise DomainError("not_empty", f"{place} is not empty; a smoke run begins with nothing. Name another folder.")
     place.mkdir(parents=True, exist_ok=True)
     try:
         with Interrupts() as interrupts, private_stack(place) as stack:
