@@ -1,6 +1,6 @@
-"""Who gives way: preemptible requests when a stronger one needs room, whole classes when a pool loses capacity.
+"""Who gives way when a pool loses capacity: class by class, and promises last. (Single victims: ``victims``.)
 
-Source: classes from the paper; the order and the minimal set are Token Pools design.
+Source: classes from the paper; the order of sacrifice is Token Pools design.
 """
 
 from __future__ import annotations
@@ -10,54 +10,6 @@ from dataclasses import dataclass
 
 from pools.mechanism.amounts import Rate
 from pools.mechanism.ordering import RANK_OF_CLASS, ClassCode
-
-PREEMPTIBLE_RANK = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A request in flight: its id, its owner's rank and weight, when it started, and what it frees when it ends."""
-
-    request_id: str
-    rank: int
-    weight: float
-    started_at_ms: int
-    kv_bytes: int
-    concurrency: int
-
-
-def victims(running: Sequence[Running], asker_rank: int, kv_bytes: int, concurrency: int) -> tuple[Running, ...]:
-    """The preemptible requests to end so that ``kv_bytes`` and ``concurrency`` become free; empty when that is
-    impossible.
-
-    Taken by lowest weight, then youngest, until both needs are met; then every one that turned out unneeded is spared,
-    strongest first, so no member can be left out. A preemptible asker gets none: its kind never evicts its kind.
-    Raises ValueError for a negative need. Source: Token Pools design.
-    """
-    if min(kv_bytes, concurrency) < 0:
-        raise ValueError(f"a need cannot be negative: {kv_bytes} bytes, {concurrency} sequences")
-    if asker_rank >= PREEMPTIBLE_RANK:
-        return ()
-    candidates = sorted(
-        (one for one in running if one.rank == PREEMPTIBLE_RANK),
-        key=lambda one: (one.weight, -one.started_at_ms, one.request_id),
-    )
-    chosen: list[Running] = []
-    freed_bytes = freed_sequences = 0
-    for one in candidates:
-        if freed_bytes >= kv_bytes and freed_sequences >= concurrency:
-            break
-        chosen.append(one)
-        freed_bytes += one.kv_bytes
-        freed_sequences += one.concurrency
-    if freed_bytes < kv_bytes or freed_sequences < concurrency:
-        return ()
-    for one in reversed(tuple(chosen)):
-        if freed_bytes - one.kv_bytes >= kv_bytes and freed_sequences - one.concurrency >= concurrency:
-            chosen.remove(one)
-            freed_bytes -= one.kv_bytes
-            freed_sequences -= one.concurrency
-    return tuple(chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,58 +7,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pools.mechanism.amounts import Rate
-from pools.mechanism.eviction import Lease, Running, degrade, loss_plan, victims
+from pools.mechanism.eviction import Lease, degrade, loss_plan
 from pools.mechanism.ordering import ClassCode
+from pools.mechanism.victims import Candidate, choose_victims
 
-runs = st.lists(
+candidates = st.lists(
     st.builds(
-        Running,
-        request_id=st.uuids().map(str),
-        rank=st.integers(0, 3),
-        weight=st.sampled_from([0.01, 0.02, 0.03]),
-        started_at_ms=st.integers(0, 50),
-        kv_bytes=st.integers(0, 9),
-        concurrency=st.integers(1, 3),
+        Candidate,
+        name=st.uuids().map(str),
+        kv=st.integers(0, 9),
+        seats=st.integers(1, 3),
+        weight_micro=st.sampled_from([10, 20, 30]),
+        started_ms=st.integers(0, 50),
     ),
     max_size=9,
 )
 
 
-def one(name: str, weight: float = 0.1, started: int = 0, kv: int = 10, rank: int = 3) -> Running:
-    return Running(name, rank, weight, started, kv, 1)
+def one(name: str, weight: int = 100, started: int = 0, kv: int = 10) -> Candidate:
+    return Candidate(name, kv, 1, weight, started)
 
 
 @pytest.mark.parametrize(
     ("running", "need", "names"),
     [
-        pytest.param([one("light", 0.05), one("heavy", 0.1)], (1, 1), ["light"], id="lowest weight first"),
+        pytest.param([one("light", 50), one("heavy", 100)], (1, 1), ["light"], id="lowest weight first"),
         pytest.param([one("old", started=1), one("young", started=2)], (1, 1), ["young"], id="then the youngest"),
-        pytest.param([one("spot", rank=2), one("pre")], (0, 1), ["pre"], id="only preemptible"),
-        pytest.param([one("a"), one("b")], (30, 1), [], id="nothing where it would not help"),
-        pytest.param([one("tiny", 0.05, kv=1), one("big", 0.1, kv=50)], (40, 1), ["big"], id="the unneeded is spared"),
+        pytest.param([one("tiny", 50, kv=1), one("big", 100, kv=50)], (40, 1), ["big"], id="the unneeded is spared"),
         pytest.param([one("a")], (0, 0), [], id="no need, no victim"),
     ],
 )
-def test_victims(running: list[Running], need: tuple[int, int], names: list[str]) -> None:
-    assert [victim.request_id for victim in victims(running, 0, *need)] == names
+def test_victims(running: list[Candidate], need: tuple[int, int], names: list[str]) -> None:
+    assert [victim.name for victim in choose_victims(running, *need).taken] == names
 
 
-@given(runs, st.integers(0, 3), st.integers(0, 20), st.integers(0, 6))
-def test_victims_are_preemptible_and_none_is_spare(running: list[Running], rank: int, kv: int, seats: int) -> None:
-    """I13."""
-    chosen = victims(running, rank, kv, seats)
-    assert all(victim.rank == 3 for victim in chosen)
-    assert rank < 3 or not chosen
-    evictable = [item for item in running if item.rank == 3]
-    possible = sum(i.kv_bytes for i in evictable) >= kv and sum(i.concurrency for i in evictable) >= seats
-    if rank < 3 and possible:
-        assert sum(i.kv_bytes for i in chosen) >= kv
-        assert sum(i.concurrency for i in chosen) >= seats
-    else:
-        assert not chosen
-    for spared in chosen:
-        rest = [victim for victim in chosen if victim is not spared]
-        assert sum(i.kv_bytes for i in rest) < kv or sum(i.concurrency for i in rest) < seats
+@given(candidates, st.integers(0, 20), st.integers(0, 6))
+def test_no_victim_could_be_spared(running: list[Candidate], kv: int, seats: int) -> None:
+    """I13: whenever all together would do, the chosen do, and without any one of them they would not."""
+    choice = choose_victims(running, kv, seats)
+    assert choice.enough is (sum(i.kv for i in running) >= kv and sum(i.seats for i in running) >= seats)
+    assert (choice.kv, choice.seats) == (sum(i.kv for i in choice.taken), sum(i.seats for i in choice.taken))
+    if choice.enough:
+        assert choice.kv >= kv
+        assert choice.seats >= seats
+        for spared in choice.taken:
+            assert choice.kv - spared.kv < kv or choice.seats - spared.seats < seats
 
 
 def slots(count: int) -> Rate:
@@ -124,7 +117,5 @@ def test_loss_plan(left: int, evicted: int, stop_spot: bool, shrunk: int, degrad
 
 
 def test_odd_input_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot be negative"):
-        victims([], 0, -1, 0)
     with pytest.raises(ValueError, match="4 ranks"):
         loss_plan(slots(1), [slots(1)], [])
