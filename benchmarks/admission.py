@@ -46,7 +46,19 @@ def private_valkey() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="tpb", dir="/tmp")
     socket = f"{folder}/s"
     process = subprocess.Popen(
-        [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "", "--appendonly", "no"],
+        [
+            str(get_binary_path()),
+            "--port",
+            "0",
+            "--unixsocket",
+            socket,
+            "--dir",
+            folder,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ],
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -154,7 +166,9 @@ class Bench:
         await self.reserve(number)
         await self.settle(number)
 
-    def run(self, name: str, call: Callable[[int], Awaitable[Any]], in_flight: int = IN_FLIGHT, total: int = 0) -> float:
+    def run(
+        self, name: str, call: Callable[[int], Awaitable[Any]], in_flight: int = IN_FLIGHT, total: int = 0
+    ) -> float:
         """Rate of one round; keeps latencies and the server's own time per call."""
         total = total or self.total
         before = self._server_time()
@@ -232,11 +246,20 @@ def single(report: Report, url: str, store: CounterStore, options: Options) -> N
         bench.run("reserve 1", bench.reserve, 1, few)
         bench.run("settle 1", bench.settle, 1, few)
     for name in ("ping", "noop", "reserve", "settle"):
-        for label, sample in ((f"{name}, 1 in flight", bench.latency[f"{name} 1"]), (f"{name}, 64", bench.latency[name])):
+        for label, sample in (
+            (f"{name}, 1 in flight", bench.latency[f"{name} 1"]),
+            (f"{name}, 64", bench.latency[name]),
+        ):
             report.rate(f"{label} p50", percentile(sample, 0.5) * 1e6, "µs")
             report.rate(f"{label} p99", percentile(sample, 0.99) * 1e6, "µs")
     half = percentile(bench.latency["ping 1"], 0.5)
-    report.ratio("reserve p50 / PING p50, one outstanding", percentile(bench.latency["reserve 1"], 0.5), half, goal=1.7, at_most=True)
+    report.ratio(
+        "reserve p50 / PING p50, one outstanding",
+        percentile(bench.latency["reserve 1"], 0.5),
+        half,
+        goal=1.7,
+        at_most=True,
+    )
     bench._forget()
     loop.run_until_complete(client.close())
     loop.close()
@@ -316,12 +339,14 @@ def scale(report: Report, url: str, store: CounterStore, options: Options) -> No
         rates = interleaved(
             {
                 "noop": lambda: bench.run("noop", bench.noop),
-                "reserve": lambda: bench.reserve_round("reserve"),  # noqa: B023 - bench.span is read at once
+                "reserve": lambda: bench.reserve_round("reserve"),
                 "settle": lambda: bench.settle_round("settle"),
             },
             options.rounds,
         )
-        shares[size] = report.ratio(f"reserve / no-op at {size:,} entitlements", rates["reserve"], rates["noop"], goal=0.28)
+        shares[size] = report.ratio(
+            f"reserve / no-op at {size:,} entitlements", rates["reserve"], rates["noop"], goal=0.28
+        )
         report.ratio(f"settle / no-op at {size:,} entitlements", rates["settle"], rates["noop"], goal=0.30)
     report.ratio(f"share at {sizes[-1]:,} / share at {sizes[0]:,}", shares[sizes[-1]], shares[sizes[0]], goal=0.8)
     loop.run_until_complete(client.close())

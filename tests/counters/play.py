@@ -104,6 +104,24 @@ class Play:
             self.world.resized = True
             self._change_terms()
 
+    def do(self, deed: str, size: int) -> None:
+        """One named deed, its numbers drawn from this game's dice."""
+        if deed == "wait":
+            self.now += 10 ** min(size, 5)
+            self._push("SET", keys.test_clock_key(POOL), self.now, expect=None)
+        elif deed == "reap":
+            self._push("FCALL", "tp_reap", 1, TAG, 100_000, expect=("reap", self.world.reap(self.now)))
+        elif deed == "limits":
+            self._limits()
+        elif deed == "resize":
+            self.world.resized = True
+            self._tick(self._record(4 * size - 4), {})
+        elif deed == "terms":
+            self.world.resized = True
+            self._change_terms()
+        else:
+            {"reserve": self._reserve, "settle": self._settle, "beat": self._beat}[deed](size)
+
     def _limits(self) -> None:
         dice = self.dice
         rows = {}
