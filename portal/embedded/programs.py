@@ -56,7 +56,12 @@ def place_of(environ: Mapping[str, str]) -> Place:
         web_port=values["WEB_PORT"],
         gateway_port=values["GATEWAY_PORT"],
         concurrency=values["WORKER_CONCURRENCY"],
-        environ={**environ, SUPERVISOR_PID: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
+        environ={
+            "GATEWAY_DRAIN": "3",  # here a stop is somebody who waits
+            **environ,
+            SUPERVISOR_PID: str(os.getpid()),
+            "PYTHONUNBUFFERED": "1",
+        },
     )
 
 
@@ -90,7 +95,7 @@ def programs(place: Place) -> list[Program]:
         ),
         Program(
             "beat",
-            (*celery, "beat", "--schedule", str(place.run_dir / "beat"), "--pidfile", "", "--loglevel", "WARNING"),
+            (*celery, "beat", "--pidfile", "", "--loglevel", "WARNING"),
             stop_first=1,
             stop_timeout_s=2.0,
         ),

@@ -42,7 +42,7 @@ class Screen:
             if login := demo.get(f"{who}_EMAIL"):
                 grid.add_row(f"[bold]{who.title()}[/]", escape(f"{login}  /  {demo.get(f'{who}_PASSWORD', '')}"))
         grid.add_row("[bold]Logs[/]", escape(str(place.log_dir)))
-        if demo:
+        if "KEY_ELASTIC" in demo:
             grid.add_row("[bold]Keys[/]", escape(f"{place.var_dir}/demo.env"))
         grid.add_row("[bold]Stop[/]", "Ctrl-C (twice: at once); everything is kept")
         self.console.print(Panel(grid, title=f"Token Pools serves after {seconds:.1f} s", border_style="green"))

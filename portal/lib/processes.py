@@ -88,8 +88,8 @@ def spawn(
 
 def is_alive(record: ProcessRecord) -> bool:
     """Whether this very process (not another one with its id) still runs; one that waits to be reaped does not."""
-    if (child := _children.get(record.pid)) and child.poll() is not None:
-        return False
+    if child := _children.get(record.pid):
+        return child.poll() is None  # a leader whose threads are still ending looks like a zombie but has no exit code
     seen = start_time(record.pid)
     if not seen:
         return False

@@ -58,7 +58,7 @@ def test_an_id_given_to_somebody_else_is_never_signalled(folder: Path, bulletin:
     stranger = processes.spawn("stranger", bulletin.program("stranger", PATIENT), folder / "run")
     bulletin.expect("stranger", "up")
     ours = replace(stranger, name="ours", started="1", file="")
-    processes._children.pop(stranger.pid).returncode = 0  # as seen from another process than the one that started it
+    processes._children.pop(stranger.pid).returncode = 0  # as seen by another process than its parent
     try:
         assert not processes.is_alive(ours)
         processes.stop(ours, 1.0)
