@@ -19,6 +19,8 @@ from portal.lib.errors import DomainError
 
 BUILD = 1
 LIBRARY = "tokenpools"
+PARTS = ("records", "passing_time", "victims", "admission", "settlement", "leases", "control")
+"""Files of functions/, in the order they are joined."""
 USAGE_MAXLEN = 1_000_000
 REMEMBER_EXPIRED_MS = 60_000
 LONGEST_LEASE_MS = 3_600_000
@@ -39,8 +41,9 @@ _MODULES = (hot, retry, admission, settlement, accrual)
 
 @lru_cache(maxsize=2)
 def library_text(*, test_clock: bool = False) -> str:
-    """functions.lua with field numbers, formats and constants written in. ``test_clock``: time is a key, for tests."""
-    text = (Path(__file__).parent / "functions.lua").read_text()
+    """functions/*.lua joined, with field numbers, formats and constants written in. ``test_clock``: time is a key, for tests."""
+    folder = Path(__file__).parent / "functions"
+    text = "\n".join((folder / f"{part}.lua").read_text() for part in PARTS)
     text = text.replace("--@clock", _TEST_CLOCK if test_clock else _CLOCK)
     names = _constants(test_clock)
     text = re.sub(r"@\{(\w+)\}", lambda match: str(names[match[1]]), text)
