@@ -112,22 +112,30 @@ def _copy(entitlements: Rows, pools: Rows) -> None:
 
 def _entitlement_rows(one: PoolResult, window_s: float, refused: Any, admitted: Any, at: datetime) -> Rows:
     terms, result, rows = one.terms, one.result, one.group_rows
-    average = result.explain.average[rows]
+    average, limit = result.explain.average[rows], result.limit[rows]
     gap = result.explain.gap[rows] * terms.base[:, 0] * window_s
-    stamp = at.isoformat()
-    return [
-        [
-            stamp,
-            *(int(terms.ids[i]), terms.pool_id, int(terms.tenant_ids[i]), round(window_s, 3)),
-            *(round(float(average[i, 0]), 3), int(average[i, 1]), round(float(average[i, 2]), 3)),
-            *(round(float(result.refill[rows][i]), 3), int(result.limit[rows][i, 1]), int(result.limit[rows][i, 2])),
-            *(round(float(result.demand[rows][i, 0]), 3), float(result.weight[rows][i])),
-            *(float(result.debt[rows][i]), float(result.burst[rows][i]), float(gap[i])),
-            int(admitted[i]),
-            _counts(refused[i]),
-        ]
-        for i in range(terms.ids.size)
-    ]
+    count = terms.ids.size
+    columns = (
+        [at.isoformat()] * count,
+        terms.ids.tolist(),
+        [terms.pool_id] * count,
+        terms.tenant_ids.tolist(),
+        [round(window_s, 3)] * count,
+        np.round(average[:, 0], 3).tolist(),
+        average[:, 1].astype(np.int64).tolist(),
+        np.round(average[:, 2], 3).tolist(),
+        np.round(result.refill[rows], 3).tolist(),
+        limit[:, 1].astype(np.int64).tolist(),
+        limit[:, 2].astype(np.int64).tolist(),
+        np.round(result.demand[rows][:, 0], 3).tolist(),
+        result.weight[rows].tolist(),
+        result.debt[rows].tolist(),
+        result.burst[rows].tolist(),
+        gap.tolist(),
+        admitted.tolist(),
+        [_counts(row) if any_refused else "{}" for row, any_refused in zip(refused, refused.any(axis=1), strict=True)],
+    )
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _pool_row(one: PoolResult, board: Board, lag_ms: int, contended: bool, refused: Any, at: datetime) -> list[Any]:

@@ -98,43 +98,36 @@ def _rows(one: PoolResult, seen: Seen, refused: Floats, elapsed_s: float) -> lis
     use = seen.in_flight[one.rows].copy()
     use[:, 0] = result.explain.average[rows, 0]
     limit = result.assured[rows]
-    per_minute = refused.sum(axis=1) * 60.0 / elapsed_s
-    shown = {
-        "use": np.round(use, 2).tolist(),
-        "limit": np.round(limit, 2).tolist(),
-        "cap": terms.cap.tolist(),
-        "base": terms.base.tolist(),
-        "headroom": np.round(result.headroom[rows], 2).tolist(),
-        "demand": np.round(result.demand[rows], 2).tolist(),
-    }
+    columns = (
+        terms.ids.tolist(),
+        terms.tenant_ids.tolist(),
+        np.round(use, 2).tolist(),
+        np.round(limit, 2).tolist(),
+        terms.cap.tolist(),
+        terms.base.tolist(),
+        np.round(result.weight[rows], 3).tolist(),
+        np.round(result.debt[rows], 4).tolist(),
+        np.round(result.burst[rows], 4).tolist(),
+        np.round(refused.sum(axis=1) * 60.0 / elapsed_s, 1).tolist(),
+        binding(refused, use, limit),
+        [STATES[state] for state in terms.state.tolist()],
+        np.round(result.headroom[rows], 2).tolist(),
+        np.round(result.demand[rows], 2).tolist(),
+    )
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def binding(refused: Floats, use: Floats, limit: Floats) -> list[str]:
+    """What binds each row: the most frequent refusal of this second, else the dimension whose limit is reached, else
+    nothing. ``refused`` [E,13], ``use`` and ``limit`` [E,3]."""
+    share = np.divide(use, limit, out=np.zeros_like(use), where=limit > 0)
+    reasons, fullest = refused.argmax(axis=1).tolist(), share.argmax(axis=1).tolist()
+    some: list[bool] = refused.any(axis=1).tolist()
+    most: list[bool] = (share.max(axis=1, initial=0.0) >= NEARLY).tolist()
     return [
-        [
-            int(terms.ids[i]),
-            int(terms.tenant_ids[i]),
-            shown["use"][i],
-            shown["limit"][i],
-            shown["cap"][i],
-            shown["base"][i],
-            round(float(result.weight[rows][i]), 3),
-            round(float(result.debt[rows][i]), 4),
-            round(float(result.burst[rows][i]), 4),
-            round(float(per_minute[i]), 1),
-            binds_of(refused[i], use[i], limit[i]),
-            STATES[int(terms.state[i])],
-            shown["headroom"][i],
-            shown["demand"][i],
-        ]
-        for i in range(terms.ids.size)
+        Refusal(reason).code if any_refused else str(DIMENSIONS[dimension]) if reached else ""
+        for reason, dimension, any_refused, reached in zip(reasons, fullest, some, most, strict=True)
     ]
-
-
-def binds_of(refused: Floats, use: Floats, limit: Floats) -> str:
-    """What binds: the most frequent refusal of this second, else the dimension whose limit is reached, else nothing."""
-    if refused.any():
-        return Refusal(int(np.argmax(refused))).code
-    share = np.divide(use, limit, out=np.zeros(3), where=limit > 0)
-    fullest = int(np.argmax(share))
-    return str(DIMENSIONS[fullest]) if share[fullest] >= NEARLY else ""
 
 
 def sentence_of(one: PoolResult, board: Board, contended: bool) -> str:

@@ -81,7 +81,7 @@ def test_the_database_itself_refuses_overlapping_windows() -> None:
 def test_a_larger_promise_is_checked_like_a_new_one() -> None:
     pool = pool_make(max_replicas=2)
     row = promise(pool, tenant_make("alice"), tier_make("guaranteed"), slots(4))
-    with pytest.raises(DomainError, match="never fit|does not fit"):
+    with pytest.raises(DomainError, match=r"never fit|does not fit"):
         entitlement_change(actor=OLGA, now=NOW, entitlement_id=row.pk, changes=_amounts(40))
     row.refresh_from_db()
     assert row.base_concurrency == 4
