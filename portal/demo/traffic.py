@@ -55,10 +55,11 @@ class Traffic:
         """Ends at once; answers in flight are cut."""
         self._stop.set()
 
-    async def run(
-        self, parts: list[tuple[Sender, Habit]], *, seed: int | None = None, day_start_s: float = 0.0
-    ) -> None:
-        """Sends every part's orders at their times. While nobody answers it pauses, ever longer, and skips the time."""
+    async def run(self, parts: list[tuple[Sender, Habit]], *, seed: int | None = None) -> None:
+        """Sends every part's orders at their times. While nobody answers it pauses, ever longer."""
+        if not parts:
+            await self._stop.wait()
+            return
         offset = time.monotonic()
         slots = asyncio.Semaphore(self.limits.in_flight)
         async with open_session() as session:

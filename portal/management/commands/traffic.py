@@ -34,8 +34,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         url = options["gateway_url"] or f"http://127.0.0.1:{settings.GATEWAY_PORT}"
+        keys = options["keys"] or key_file(Path(settings.VAR_DIR))
         try:
-            parts = roles(read_senders(options["keys"] or key_file(Path(settings.VAR_DIR))))
+            # Beside pools of one's own there is no demo: stay silent instead of being started again and again.
+            parts = roles(read_senders(keys)) if options["keys"] or keys.exists() else []
         except DomainError as error:
             raise CommandError(str(error)) from error
         traffic = Traffic(url)
