@@ -7,6 +7,7 @@ that all of them cost little more than one.
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ from pools.counters.types import (
 LARGEST_BATCH = 64
 RELEASED = OUTCOMES.index(Outcome.RELEASED)
 Reader = Callable[[bytes, int], Any]
-Batch = tuple[Reader, list[bytes], list[bytes], list[asyncio.Future[Any]]]
+Names = tuple[bytes, bytes] | None
+Batch = tuple[Reader, list[Names], list[bytes], list[asyncio.Future[Any]]]
 
 
 class CounterClient:
@@ -111,7 +113,7 @@ class CounterClient:
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
         """Extend a lease and report streamed tokens; says whether the reservation was evicted meanwhile."""
         packed = wire.pack_heartbeat(beat)
-        answer: HeartbeatReply = await self._call(b"tp_heartbeat", beat[0], b"", packed, wire.read_heartbeat)
+        answer: HeartbeatReply = await self._call(b"tp_heartbeat", beat[0], None, packed, wire.read_heartbeat)
         return answer
 
     def _keyed(self, function: bytes, item: Ask | Settlement, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
@@ -122,7 +124,7 @@ class CounterClient:
             heads = self._heads[place] = self._head(*place)
         first, prefix = heads
         name = prefix + item[2].encode()
-        return self._call(function, item[0], b"%b$%d\r\n%b\r\n" % (first, len(name), name), packed, reader)
+        return self._call(function, item[0], (first, b"$%d\r\n%b\r\n" % (len(name), name)), packed, reader)
 
     def _head(self, pool_id: int, entitlement_id: int) -> tuple[bytes, bytes]:
         if len(self._heads) > 50_000:
@@ -131,7 +133,7 @@ class CounterClient:
         known = [f"{tag}:e:{entitlement_id}".encode(), f"{tag}:c:{entitlement_id}".encode()]
         return b"".join([b"$%d\r\n%b\r\n" % (len(key), key) for key in known]), f"{tag}:r:{entitlement_id}:".encode()
 
-    def _call(self, function: bytes, pool_id: int, names: bytes, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
+    def _call(self, function: bytes, pool_id: int, names: Names, packed: bytes, reader: Reader) -> asyncio.Future[Any]:
         connection = self._connection
         if connection is None or not connection.ready:
             raise CounterUnavailable(connection.reason if connection else "the counter client was not started")
@@ -167,21 +169,33 @@ class CounterClient:
         function: bytes,
         pool_id: int,
         reader: Reader,
-        names: list[bytes],
+        names: list[Names],
         packed: list[bytes],
         futures: list[asyncio.Future[Any]],
     ) -> None:
         count = len(packed)
-        size = len(packed[0])
         tag = b"{tp:%d}" % pool_id
-        key_count = b"%d" % (1 + 3 * count if names[0] else 1)
+        keyed = names[0] is not None
+        key_count, arguments, middle = 1, count, b""
+        if keyed and count == 1:
+            key_count, middle = 4, b"".join(names[0])  # type: ignore[arg-type]
+        elif keyed:
+            owners: dict[bytes, int] = {}
+            places = [owners.setdefault(pair, len(owners)) for pair, _ in names]  # type: ignore[misc]
+            key_count, arguments = 1 + 2 * len(owners) + count, count + 1
+            middle = b"%b%b$%d\r\n%b\r\n" % (
+                b"".join(owners),
+                b"".join([name for _, name in names]),  # type: ignore[misc]
+                2 * count,
+                struct.pack(f"<{count}H", *places),
+            )
+        digits = b"%d" % key_count
         head = b"*%d\r\n$5\r\nFCALL\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-            3 + int(key_count) + count, len(function), function, len(key_count), key_count, len(tag), tag,
+            3 + key_count + arguments, len(function), function, len(digits), digits, len(tag), tag,
         )  # fmt: skip
-        if names[0]:
-            # Asks and settlements have one size each.
-            joint = b"\r\n$%d\r\n" % size
-            command = b"%b%b$%d\r\n%b\r\n" % (head, b"".join(names), size, joint.join(packed))
+        if keyed:  # asks and settlements have one size each
+            size = len(packed[0])
+            command = b"%b%b$%d\r\n%b\r\n" % (head, middle, size, (b"\r\n$%d\r\n" % size).join(packed))
         else:
             command = head + b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in packed])
         assert self._connection is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from pools.counters import keys, records
 from pools.counters.types import (
@@ -76,6 +77,22 @@ def call_keys(item: Ask | Settlement) -> tuple[str, str, str]:
     """The keys of one ask or settlement, after the pool's: entitlement, terms, reservation."""
     tag, entry = keys.pool_key(item.pool_id), item.entitlement_id
     return f"{tag}:e:{entry}", f"{tag}:c:{entry}", f"{tag}:r:{entry}:{item.request_id}"
+
+
+def call_words(items: Sequence[Ask] | Sequence[Settlement], packed: Sequence[bytes]) -> list[str | int | bytes]:
+    """Number of keys, keys and arguments of a tp_reserve or tp_settle of several requests of one pool.
+
+    Each entitlement's keys are named once; with several requests the first argument says whose each is.
+    """
+    owners: dict[tuple[str, str], int] = {}
+    places, reservations = [], []
+    for item in items:
+        state, terms, reservation = call_keys(item)
+        places.append(owners.setdefault((state, terms), len(owners)))
+        reservations.append(reservation)
+    names = [keys.pool_key(items[0].pool_id), *(name for pair in owners for name in pair), *reservations]
+    head = [struct.pack(f"<{len(places)}H", *places)] if len(items) > 1 else []
+    return [len(names), *names, *head, *packed]
 
 
 def pack_heartbeat(beat: Heartbeat) -> bytes:

@@ -145,7 +145,7 @@ class Play:
 
     def _reserve(self, count: int) -> None:
         dice = self.dice
-        packed, decisions, names = [], [], [TAG]
+        packed, decisions, asks = [], [], []
         for _ in range(count):
             key = dice.randint(1, 11)
             if dice.random() < 0.05 and self.open:
@@ -162,14 +162,14 @@ class Play:
             if decision.admitted and not decision.known:
                 self.open.append((key, request_id))
             packed.append(wire.pack_ask(ask))
-            names += wire.call_keys(ask)
+            asks.append(ask)
             decisions.append(decision)
-        self._push("FCALL", "tp_reserve", len(names), *names, *packed, expect=("reserve", decisions))
+        self._push("FCALL", "tp_reserve", *wire.call_words(asks, packed), expect=("reserve", decisions))
         self.deeds += count
 
     def _settle(self, count: int) -> None:
         dice = self.dice
-        packed, answers, names = [], [], [TAG]
+        packed, answers, settlements = [], [], []
         for _ in range(count):
             if not self.open:
                 break
@@ -186,9 +186,9 @@ class Play:
             )
             answers.append(self.world.settle(settlement, self.now))
             packed.append(wire.pack_settlement(settlement))
-            names += wire.call_keys(settlement)
+            settlements.append(settlement)
         if packed:
-            self._push("FCALL", "tp_settle", len(names), *names, *packed, expect=("settle", answers))
+            self._push("FCALL", "tp_settle", *wire.call_words(settlements, packed), expect=("settle", answers))
             self.deeds += len(packed)
 
     def _beat(self, count: int) -> None:

@@ -86,21 +86,21 @@ local function judge(tag, pool, mine, terms, kv, seats, now)
   return tight, taken, freed_kv, freed_seats
 end
 
--- One request. Returns its reply; then the entitlement's new record, and for an admitted one its lease, lease bucket and
--- (through pool, in place) the pool's new state. The last result tells whether the pool changed.
-local function decide(tag, pool, hot, terms_raw, known, lease_key, arg, now, latest, writes)
-  local mine, tail = read_entitlement(hot)
-  local terms = {unpack_struct('@{terms}', terms_raw)}
+-- One request; changes mine and pool in place. Returns its reply; then the entitlement's tail unless nothing changed,
+-- whether the pool changed, and for an admitted one its lease and lease bucket.
+local function decide(tag, pool, mine, tail, terms, known, lease_key, arg, now, latest, writes)
   local size = terms.bucket_size_micro
-  tail = touch_entitlement(mine, tail, size, terms.refill_milli, now)
   if known then
+    local bucket = mine.at_ms == 0 and size
+      or min(size, mine.bucket_micro + max(0, now - mine.at_ms) * terms.refill_milli)
     local lease = {unpack_struct('@{reservation}', known)}
     local flags = 3
     if lease.status > @{EVICTED} then flags = 7 end
     if pool.contended == 1 then flags = flags + 8 end
-    return pack('@{decision}', flags, 0, 0, 0, 0, 0, 0, 0, floor(mine.bucket_micro / MICRO), floor(size / MICRO),
+    return pack('@{decision}', flags, 0, 0, 0, 0, 0, 0, 0, floor(bucket / MICRO), floor(size / MICRO),
       terms.refill_milli, mine.use_seats, terms.cap_seats, lease.expires_ms, lease.capacity_version)
   end
+  tail = touch_entitlement(mine, tail, size, terms.refill_milli, now)
   local tokens, kv, seats, lease_ms, hold_ms, key_id, offer = unpack_struct('@{ask}', arg)
   local place = find(tail, offer, @{offers_at} + 1, true)
   local new_offer = not place or (place - 1 - @{offers_at}) % @{OFFER_TAG_BYTES} ~= 0
@@ -132,8 +132,7 @@ local function decide(tag, pool, hot, terms_raw, known, lease_key, arg, now, lat
       tail = sub(tail, 1, at) .. count .. sub(tail, at + 9)
     end
     return pack('@{decision}', flags, code, dimension, streak, 0, wait, use, limit, floor(mine.bucket_micro / MICRO),
-      floor(size / MICRO), terms.refill_milli, mine.use_seats, terms.cap_seats, 0, pool.capacity_version),
-      write_entitlement(mine, tail), nil, nil, changed
+      floor(size / MICRO), terms.refill_milli, mine.use_seats, terms.cap_seats, 0, pool.capacity_version), tail, changed
   end
   local micro = tokens * MICRO
   touch_pool(pool, now)
@@ -170,10 +169,8 @@ local function decide(tag, pool, hot, terms_raw, known, lease_key, arg, now, lat
   if rank == 0 or mine.hold_kv ~= 0 or mine.hold_seats ~= 0 then rehold(pool, mine, terms) end
   local version = pool.capacity_version
   return pack('@{decision}', tight and 9 or 1, 0, 0, 0, #taken, 0, 0, 0, floor(bucket_micro / MICRO), floor(size / MICRO),
-    terms.refill_milli, use_seats, terms.cap_seats, expires, version),
-    write_entitlement(mine, tail),
-    pack('@{reservation}', @{LIVE}, tokens, kv, seats, now, expires, key_id, version, rate, 0, now, 0, rank, 0, 0, 0),
-    bucket, true
+    terms.refill_milli, use_seats, terms.cap_seats, expires, version), tail, true,
+    pack('@{reservation}', @{LIVE}, tokens, kv, seats, now, expires, key_id, version, rate, 0, now, 0, rank, 0, 0, 0), bucket
 end
 
 local last_tag, last_bucket, last_key
@@ -192,59 +189,75 @@ local function reserve_one(tag, now, keys, arg)
   local pool_raw, terms_raw = values[1], values[3]
   if not pool_raw or not terms_raw then return UNKNOWN end
   local pool, writes = {unpack_struct('@{pool}', pool_raw)}, {}
-  local reply, hot, lease, bucket, changed =
-    decide(tag, pool, values[2], terms_raw, values[4], lease_key, arg, now, nil, writes)
+  local mine, old_tail = read_entitlement(values[2])
+  local reply, tail, changed, lease, bucket = decide(tag, pool, mine, old_tail, {unpack_struct('@{terms}', terms_raw)},
+    values[4], lease_key, arg, now, nil, writes)
   if lease then
     call('RPUSH', lease_list(tag, bucket), lease_key)
-    call('MSET', entitlement_key, hot, lease_key, lease, tag, write_pool(pool), unpack(writes))
+    call('MSET', entitlement_key, write_entitlement(mine, tail), lease_key, lease, tag, write_pool(pool), unpack(writes))
   elseif changed then
-    call('MSET', entitlement_key, hot, tag, write_pool(pool))
-  elseif hot then
-    call('SET', entitlement_key, hot)
+    call('MSET', entitlement_key, write_entitlement(mine, tail), tag, write_pool(pool))
+  elseif tail then
+    call('SET', entitlement_key, write_entitlement(mine, tail))
   end
   return reply
 end
 
--- KEYS: the tag, then per request its entitlement, terms and reservation; ARGV: one packed ask each.
+-- KEYS: the tag; per entitlement of the call its state and terms; per request its reservation. ARGV: for one request its
+-- packed ask; for several first which entitlement each is of (two bytes, from 0), then their asks.
 local function reserve(keys, args)
   local tag = keys[1]
   local now = clock(tag)
-  local n = #args
-  if n == 1 then return reserve_one(tag, now, keys, args[1]) end
+  if #args == 1 then return reserve_one(tag, now, keys, args[1]) end
+  local owner, n = args[1], #args - 1
+  local first = #keys - n
   local values = call('MGET', unpack(keys))
   local pool = values[1] and {unpack_struct('@{pool}', values[1])}
   local replies, writes, latest = {}, {'MSET'}, {}
+  local mines, tails, terms_of, dirty = {}, {}, {}, {}
   local pool_changed, list, bucket_of_list = false, nil, nil
   for i = 1, n do
-    local entitlement_key, lease_key = keys[3 * i - 1], keys[3 * i + 1]
-    local terms_raw = values[3 * i]
+    local low, high = string.byte(owner, 2 * i - 1, 2 * i)
+    local at = 2 + 2 * (low + 256 * high)
+    local lease_key = keys[first + i]
+    local terms_raw = values[at + 1]
     if not pool or not terms_raw then
       replies[i] = UNKNOWN
     else
-      local reply, hot, lease, bucket, changed = decide(tag, pool, latest[entitlement_key] or values[3 * i - 1], terms_raw,
-        latest[lease_key] or values[3 * i + 1], lease_key, args[i], now, latest, writes)
+      local mine, terms = mines[at], terms_of[at]
+      if not mine then
+        mine, tails[at] = read_entitlement(values[at])
+        terms = {unpack_struct('@{terms}', terms_raw)}
+        mines[at], terms_of[at] = mine, terms
+      end
+      local reply, tail, changed, lease, bucket = decide(tag, pool, mine, tails[at], terms,
+        latest[lease_key] or values[first + i], lease_key, args[i + 1], now, latest, writes)
       replies[i] = reply
-      if hot then
-        latest[entitlement_key] = hot
-        local w = #writes
-        writes[w + 1], writes[w + 2] = entitlement_key, hot
+      if tail then
+        tails[at] = tail
+        dirty[at] = true
+        pool_changed = pool_changed or changed
         if lease then
           latest[lease_key] = lease
-          writes[w + 3], writes[w + 4] = lease_key, lease
+          local w = #writes
+          writes[w + 1], writes[w + 2] = lease_key, lease
           if bucket ~= bucket_of_list then
             if list then call(unpack(list)) end
             list, bucket_of_list = {'RPUSH', lease_list(tag, bucket)}, bucket
           end
           list[#list + 1] = lease_key
         end
-        pool_changed = pool_changed or changed
       end
     end
   end
   if list then call(unpack(list)) end
+  for at in pairs(dirty) do
+    local w = #writes
+    writes[w + 1], writes[w + 2] = keys[at], write_entitlement(mines[at], tails[at])
+  end
   if pool_changed then
-    writes[#writes + 1] = tag
-    writes[#writes + 1] = write_pool(pool)
+    local w = #writes
+    writes[w + 1], writes[w + 2] = tag, write_pool(pool)
   end
   if #writes > 1 then call(unpack(writes)) end
   return concat(replies)

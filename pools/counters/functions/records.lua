@@ -5,7 +5,7 @@
 
 -- The standard library cannot be reached while a library loads, only while a function runs: filled at the first call.
 local floor, min, max, sub, find, concat, pack, unpack_struct, call
-local NOBODY, EMPTY_TAIL, UNKNOWN = {}, nil, nil
+local NOBODY, EMPTY_TAIL, UNKNOWN, UNKNOWN_LEASE = {}, nil, nil, nil
 
 local function prepare()
   floor, min, max = math.floor, math.min, math.max
@@ -13,6 +13,7 @@ local function prepare()
   pack, unpack_struct = struct.pack, struct.unpack
   EMPTY_TAIL = string.rep('\0', @{tail_bytes})
   UNKNOWN = pack('@{decision}', 0, 12, 0, 0, 0, @{STORE_WAIT_MS}, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+  UNKNOWN_LEASE = pack('@{settled}', 0, 0, 0, 0, 0, 0)
   call = redis.call
 end
 

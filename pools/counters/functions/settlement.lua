@@ -61,61 +61,91 @@ local function no_terms()
   return terms
 end
 
--- One settlement. Returns its reply, then the entitlement's and the lease's new records and the usage event.
-local function settle_one(tag, pool, hot, terms_raw, raw, lease_key, arg, now)
-  if not pool or not raw then return pack('@{settled}', 0, 0, 0, 0, 0, 0) end
-  local lease = {unpack_struct('@{reservation}', raw)}
-  local mine, tail = read_entitlement(hot)
-  local status, new_hot, new_lease, event = 2, nil, nil, nil
+-- One settlement; changes mine, lease and pool in place. Returns its reply, then the entitlement's tail and the usage
+-- event when it was settled just now.
+local function settle_one(tag, pool, mine, tail, terms, lease, lease_key, arg, now)
+  local status, event = 2, nil
   if lease.status <= @{EVICTED} then
     status = 1
-    local terms = terms_raw and {unpack_struct('@{terms}', terms_raw)} or no_terms()
     tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
     local outcome, source, actual = unpack_struct('<BBi8', arg)
     if actual < 0 then actual = lease.tokens end
     event = close(tag, pool, mine, terms, lease, lease_key, actual, outcome, source, @{SETTLED}, now, arg)
-    new_hot, new_lease = write_entitlement(mine, tail), write_lease(lease)
   end
   local charged = lease.charged_tokens
   return pack('@{settled}', status, charged, max(0, lease.tokens - charged), floor(lease.spilled_micro / MICRO),
-    lease.overrun_tokens, floor(mine.bucket_micro / MICRO)), new_hot, new_lease, event
+    lease.overrun_tokens, floor(mine.bucket_micro / MICRO)), tail, event
 end
 
+local function read_terms(raw)
+  return raw and {unpack_struct('@{terms}', raw)} or no_terms()
+end
+
+local function announce_release(tag, pool, now)
+  if pool.wait_until_ms > now then call('PUBLISH', 'tp:release:' .. sub(tag, 5, -2), tostring(pool.use_seats)) end
+end
+
+-- KEYS and ARGV as of tp_reserve.
 local function settle(keys, args)
   local tag = keys[1]
   local now = clock(tag)
-  local n = #args
   local values = call('MGET', unpack(keys))
   local pool = values[1] and {unpack_struct('@{pool}', values[1])}
-  if n == 1 then
+  if #args == 1 then
     local lease_key = keys[4]
-    local reply, hot, lease, event = settle_one(tag, pool, values[2], values[3], values[4], lease_key, args[1], now)
+    if not pool or not values[4] then return UNKNOWN_LEASE end
+    local mine, old_tail = read_entitlement(values[2])
+    local lease = {unpack_struct('@{reservation}', values[4])}
+    local reply, tail, event =
+      settle_one(tag, pool, mine, old_tail, read_terms(values[3]), lease, lease_key, args[1], now)
     if event then
       call('XADD', tag .. ':usage', 'MAXLEN', '~', '@{USAGE_MAXLEN}', '*', 'e', event)
-      call('MSET', keys[2], hot, lease_key, lease, tag, write_pool(pool))
-      if pool.wait_until_ms > now then call('PUBLISH', 'tp:release:' .. sub(tag, 5, -2), tostring(pool.use_seats)) end
+      call('MSET', keys[2], write_entitlement(mine, tail), lease_key, write_lease(lease), tag, write_pool(pool))
+      announce_release(tag, pool, now)
     end
     return reply
   end
+  local owner, n = args[1], #args - 1
+  local first = #keys - n
   local replies, writes, latest = {}, {'MSET'}, {}
+  local mines, tails, terms_of, dirty = {}, {}, {}, {}
   local events = nil
   for i = 1, n do
-    local entitlement_key, lease_key = keys[3 * i - 1], keys[3 * i + 1]
-    local reply, hot, lease, event = settle_one(tag, pool, latest[entitlement_key] or values[3 * i - 1], values[3 * i],
-      latest[lease_key] or values[3 * i + 1], lease_key, args[i], now)
-    replies[i] = reply
-    if event then
-      if not events then events = {'XADD', tag .. ':usage', 'MAXLEN', '~', '@{USAGE_MAXLEN}', '*'} end
-      events[#events + 1] = i
-      events[#events + 1] = event
-      latest[lease_key], latest[entitlement_key] = lease, hot
-      local w = #writes
-      writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4] = lease_key, lease, entitlement_key, hot
+    local low, high = string.byte(owner, 2 * i - 1, 2 * i)
+    local at = 2 + 2 * (low + 256 * high)
+    local lease_key = keys[first + i]
+    local raw = latest[lease_key] or values[first + i]
+    if not pool or not raw then
+      replies[i] = UNKNOWN_LEASE
+    else
+      local mine = mines[at]
+      if not mine then
+        mine, tails[at] = read_entitlement(values[at])
+        mines[at], terms_of[at] = mine, read_terms(values[at + 1])
+      end
+      local lease = {unpack_struct('@{reservation}', raw)}
+      local reply, tail, event =
+        settle_one(tag, pool, mine, tails[at], terms_of[at], lease, lease_key, args[i + 1], now)
+      replies[i] = reply
+      if event then
+        tails[at] = tail
+        dirty[at] = true
+        if not events then events = {'XADD', tag .. ':usage', 'MAXLEN', '~', '@{USAGE_MAXLEN}', '*'} end
+        local e = #events
+        events[e + 1], events[e + 2] = i, event
+        local packed, w = write_lease(lease), #writes
+        latest[lease_key] = packed
+        writes[w + 1], writes[w + 2] = lease_key, packed
+      end
     end
   end
   if events then
     call(unpack(events))
-    if pool.wait_until_ms > now then call('PUBLISH', 'tp:release:' .. sub(tag, 5, -2), tostring(pool.use_seats)) end
+    for at in pairs(dirty) do
+      local w = #writes
+      writes[w + 1], writes[w + 2] = keys[at], write_entitlement(mines[at], tails[at])
+    end
+    announce_release(tag, pool, now)
     writes[#writes + 1] = tag
     writes[#writes + 1] = write_pool(pool)
     call(unpack(writes))
