@@ -2,8 +2,8 @@
 
 One request walks through these files, in this order::
 
-    server.py     uvicorn with a guarded protocol (header time-out and size), workers, SIGTERM
-    app.py        paths, the one place where an error becomes an answer, start and stop
+    server.py     cork.py: uvicorn with a guarded protocol (header time-out and size), workers
+    app.py        gateway.py: paths, start and stop, SIGTERM; the steps of one request
     body.py       reads the body: size limit, time-out
     parse.py      fields.py: JSON to an InferenceRequest, wrong input to a sentence
     keys.py       API key to what it may use (half a second of local cache)

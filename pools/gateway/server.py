@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pools.gateway.app import App
 from pools.gateway.config import GatewayConfig
+from pools.gateway.cork import CorkedTransport
 from pools.gateway.wire import bad_request, error_document
 
 MAX_HEADER_BYTES = 32_768
@@ -39,7 +40,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(CorkedTransport(transport, self.loop))  # type: ignore[arg-type]
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
