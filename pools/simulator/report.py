@@ -10,9 +10,9 @@ from rich.table import Table
 
 from pools.choices import ServiceClass
 
-NARROWEST = 96
+NARROWEST = 100
 _ORDER = {service_class.value: index for index, service_class in enumerate(ServiceClass)}
-_TIMES = (("TTFT", "ttft_ms"), ("ITL", "itl_ms"), ("e2e", "e2e_ms"))
+_TIMES = (("TTFT ms", "ttft_ms"), ("ITL ms", "itl_ms"), ("e2e s", "e2e_ms"))
 
 
 def wide_console(*, stderr: bool = False) -> Console:
@@ -97,16 +97,22 @@ def _counts(summary: dict[str, Any]) -> Table:
 
 
 def _times(summary: dict[str, Any]) -> Table:
-    table = Table(title="Milliseconds", title_justify="left", padding=(0, 1))
+    table = Table(title="Times", title_justify="left", padding=(0, 1))
     table.add_column("by class, by tenant", no_wrap=True)
     for name, _ in _TIMES:
         for percent in ("p50", "p95", "p99"):
             table.add_column(f"{name} {percent}", justify="right")
     for rows in (by_class(summary), _tenants(summary)):
         for label, row in rows.items():
-            table.add_row(label, *(_milliseconds(value) for _, key in _TIMES for value in row[key].values()))
+            table.add_row(label, *(_time(name, value) for name, key in _TIMES for value in row[key].values()))
         table.add_section()
     return table
+
+
+def _time(name: str, milliseconds: float | None) -> str:
+    if milliseconds is not None and name.endswith(" s"):
+        return f"{milliseconds / 1000:,.1f}"
+    return _milliseconds(milliseconds)
 
 
 def _milliseconds(value: float | None) -> str:
