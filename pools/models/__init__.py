@@ -8,20 +8,35 @@
                    └──< EntitlementSample       └──< PoolSample          (samples: partitioned by day)
 """
 
+from pools.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
 from pools.models.decisions import ScalingDecision
 from pools.models.entitlements import Entitlement
+from pools.models.jobs import BulkItem, BulkJob
 from pools.models.pools import CapacityProfile, Endpoint, Pool
+from pools.models.requests import EntitlementRequest
 from pools.models.samples import EntitlementSample, PoolSample
-from pools.models.tiers import Tier, TierVersion
+from pools.models.saved_views import SavedView
+from pools.models.shadow import ShadowMinute
+from pools.models.tiers import Tier, TierDraft, TierVersion
 
 __all__ = [
+    "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertRule",
+    "BulkItem",
+    "BulkJob",
     "CapacityProfile",
     "Endpoint",
     "Entitlement",
+    "EntitlementRequest",
     "EntitlementSample",
     "Pool",
     "PoolSample",
+    "SavedView",
     "ScalingDecision",
+    "ShadowMinute",
     "Tier",
+    "TierDraft",
     "TierVersion",
 ]

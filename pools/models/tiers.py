@@ -91,3 +91,21 @@ class TierVersion(models.Model):
 
     def __str__(self) -> str:
         return f"v{self.number}"
+
+
+class TierDraft(models.Model):
+    """Terms one person is working on: nothing typed is lost, and a second editor sees what the first one published."""
+
+    tier = models.ForeignKey(Tier, on_delete=models.CASCADE, related_name="drafts")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    based_on = models.ForeignKey(TierVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    terms = models.JSONField()
+    reason = models.TextField(blank=True)
+    updated_at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ["-updated_at"]
+        constraints = [models.UniqueConstraint(fields=["tier", "author"], name="tierdraft_once_per_author")]
+
+    def __str__(self) -> str:
+        return f"draft #{self.pk}"
