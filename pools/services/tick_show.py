@@ -122,7 +122,7 @@ def binding(refused: Floats, use: Floats, limit: Floats) -> list[str]:
     nothing. ``refused`` [E,13], ``use`` and ``limit`` [E,3]."""
     share = np.divide(use, limit, out=np.zeros_like(use), where=limit > 0)
     reasons, fullest = refused.argmax(axis=1).tolist(), share.argmax(axis=1).tolist()
-    some: list[bool] = refused.any(axis=1).tolist()
+    some: list[bool] = np.asarray(refused.any(axis=1)).tolist()
     most: list[bool] = (share.max(axis=1, initial=0.0) >= NEARLY).tolist()
     return [
         Refusal(reason).code if any_refused else str(DIMENSIONS[dimension]) if reached else ""
