@@ -1,4 +1,4 @@
-"""Admission: how much of a no-op function call's speed a full decision reaches, through the same client in the same run.
+"""Admission: how much of a no-op function call's speed a full decision reaches, same client, same run.
 
 Starts a Valkey of its own on a private socket. Prints reserve, deny and settle against a no-op FCALL with 64 in flight,
 decisions coalesced per loop tick against a pipelined no-op, latencies at 1 and 64 in flight against PING, server CPU
@@ -29,6 +29,7 @@ from pools.counters import keys, records, wire
 from pools.counters.client import CounterClient
 from pools.counters.store import CounterStore
 from pools.counters.terms import terms_of
+from pools.counters.transport import encode
 from pools.counters.types import Ask, EntitlementCounterConfig, PoolCounterConfig, Settlement
 from pools.mechanism.amounts import Rate
 from pools.mechanism.hot import EntitlementHot
@@ -102,7 +103,7 @@ def fill(client: redis.Redis, count: int) -> None:
         for key in range(first, min(first + 5_000, count + 1_000)):
             batch[f"{tag}:c:{key}"] = terms
             batch[f"{tag}:e:{key}"] = hot
-        pipe.mset(batch)  # type: ignore[arg-type]
+        pipe.mset(batch)
         pipe.execute()
 
 
@@ -132,6 +133,7 @@ class Bench:
         self.span = ENTITLEMENTS
         self.latency: dict[str, list[float]] = {}
         self.server_us: dict[str, list[float]] = {}
+        self.client_us: dict[str, list[float]] = {}
         connection = client._connection
         assert connection is not None
         self.connection = connection
@@ -139,7 +141,15 @@ class Bench:
 
     def noop(self, _number: int) -> Awaitable[Any]:
         future = self.loop.create_future()
-        self.connection.send(self.noop_command, lambda reply: future.done() or future.set_result(reply))
+        self.connection.send(self.noop_command, lambda reply: future.set_result(reply))
+        return future
+
+    def laden(self, number: int) -> Awaitable[Any]:
+        """A no-op given the keys and the argument of a reserve."""
+        future = self.loop.create_future()
+        ask = Ask(POOL, self.entitlement(number), f"chatcmpl-{self.round}-{number:08x}", 192, KV)
+        words = wire.call_words([ask], [wire.pack_ask(ask)])
+        self.connection.send(encode("FCALL", "tp_noop", *words), lambda reply: future.set_result(reply))
         return future
 
     def ping(self, _number: int) -> Awaitable[Any]:
@@ -171,15 +181,17 @@ class Bench:
     ) -> float:
         """Rate of one round; keeps latencies and the server's own time per call."""
         total = total or self.total
-        before = self._server_time()
+        before, own = self._server_time(), time.process_time()
         rate, latencies = self.loop.run_until_complete(closed_loop(call, total, in_flight))
+        self.client_us.setdefault(name, []).append((time.process_time() - own) / total * 1e6)
         self.server_us.setdefault(name, []).append((self._server_time() - before) / total)
         self.latency.setdefault(name, []).extend(latencies)
         return rate
 
     def _server_time(self) -> float:
-        stats: Any = self.redis.info("commandstats")
-        return float(stats.get("cmdstat_fcall", {}).get("usec", 0))
+        """Microseconds of processor time the server's main thread has used; a busy neighbour does not add to it."""
+        used: Any = self.redis.info("cpu")
+        return 1e6 * (float(used["used_cpu_user_main_thread"]) + float(used["used_cpu_sys_main_thread"]))
 
     def reserve_round(self, name: str) -> float:
         self.round += 1
@@ -216,6 +228,7 @@ def single(report: Report, url: str, store: CounterStore, options: Options) -> N
     rates = interleaved(
         {
             "noop": lambda: bench.run("noop", bench.noop),
+            "laden": lambda: bench.run("laden", bench.laden),
             "ping": lambda: bench.run("ping", bench.ping),
             "reserve": lambda: bench.reserve_round("reserve"),
             "settle": lambda: bench.settle_round("settle"),
@@ -229,10 +242,10 @@ def single(report: Report, url: str, store: CounterStore, options: Options) -> N
     for name, goal in (("reserve", 0.28), ("deny", 0.40), ("settle", 0.30)):
         report.rate(name, rates[name])
         report.ratio(f"{name} / no-op", rates[name], rates["noop"], goal=goal)
+    report.ratio("reserve / no-op that carries the same keys and argument", rates["reserve"], rates["laden"])
     report.rate("reserve+settle pairs", rates["pair"], "pairs/s")
-    report.section("server time per call (commandstats)")
-    noop_us = median(bench.server_us["noop"])
-    report.rate("no-op", noop_us, "µs")
+    report.section("processor time per call (server's main thread, reading and writing included)")
+    report.rate("no-op", bench.server_us["noop"], "µs")
     for name, goal in (("reserve", 7.0), ("deny", 7.0), ("settle", 7.0)):
         report.rate(name, bench.server_us[name], "µs")
         report.ratio(f"{name} / no-op", bench.server_us[name], bench.server_us["noop"], goal=goal, at_most=True)
@@ -283,10 +296,13 @@ def coalesced(report: Report, url: str, store: CounterStore, options: Options) -
         options.rounds,
     )
     report.rate("pipelined no-op", rates["noop"])
+    report.rate("pipelined no-op, server time", bench.server_us["noop"], "µs")
+    report.rate("pipelined no-op, client time", bench.client_us["noop"], "µs")
     for name, goal in (("reserve", 0.60), ("deny", 0.60), ("settle", None)):
         report.rate(f"{name}, coalesced", rates[name])
         report.ratio(f"{name} coalesced / pipelined no-op", rates[name], rates["noop"], goal=goal)
         report.rate(f"{name}, server time per decision", bench.server_us[name], "µs")
+        report.rate(f"{name}, client time per decision", bench.client_us[name], "µs")
     report.rate("reserve+settle pairs", rates["pair"], "pairs/s")
     bench._forget()
     peers(report, url, options, median(rates["reserve"]))

@@ -41,7 +41,7 @@ _MODULES = (hot, retry, admission, settlement, accrual)
 
 @lru_cache(maxsize=2)
 def library_text(*, test_clock: bool = False) -> str:
-    """functions/*.lua joined, with field numbers, formats and constants written in. ``test_clock``: time is a key, for tests."""
+    """functions/*.lua joined, field numbers and constants written in. ``test_clock``: time is a key, for tests."""
     folder = Path(__file__).parent / "functions"
     text = "\n".join((folder / f"{part}.lua").read_text() for part in PARTS)
     text = text.replace("--@clock", _TEST_CLOCK if test_clock else _CLOCK)
@@ -107,8 +107,8 @@ def must_load(reply: Sequence[Any] | None, *, in_use: bool, test_clock: bool = F
         if in_use:
             raise DomainError(
                 "library_conflict",
-                f"The hot store is in use with counters of layout {layout}; this version needs layout {records.LAYOUT}. "
-                "Stop every gateway and worker of the other version and empty its counters, or give this one its own "
+                f"The hot store is in use with counters of layout {layout}; this version needs layout {records.LAYOUT}."
+                " Stop every gateway and worker of the other version and empty its counters, or give this one its own "
                 "REDIS_URL.",
                 status=503,
             )

@@ -73,7 +73,7 @@ class CounterStore:
         return self._run(lambda client: client.fcall(function, 1, tag, *arguments))
 
     def configure_pool(self, config: PoolCounterConfig) -> None:
-        """Create the pool or replace its capacity record; use, holds and sums stay. Evicts preemptible work above it."""
+        """Create the pool or replace its capacity record; use and sums stay. Evicts preemptible work above it."""
         self._call("tp_tick", config.pool_id, pack_capacity(config), b"")
 
     def configure_entitlements(self, pool_id: int, configs: Sequence[EntitlementCounterConfig]) -> None:

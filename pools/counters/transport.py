@@ -189,7 +189,7 @@ class Connection:
             raise CounterUnavailable(self.reason)
         out = self._out
         if not out:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         out.append(command)
         self._sent += 1
         self._waiting.append(handler)
@@ -199,7 +199,8 @@ class Connection:
         if self._wire is not None and self._wire.transport is not None:
             self._wire.transport.write(command)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is queued now instead of at the end of the tick."""
         out, self._out = self._out, []
         wire = self._wire
         if not out or wire is None or wire.transport is None:

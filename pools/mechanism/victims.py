@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Candidate(NamedTuple):
-    """A live preemptible reservation; ``name`` is ``entitlement:request``, ``weight_micro`` its weight when admitted."""
+    """A live preemptible reservation; ``name``: ``entitlement:request``; ``weight_micro``: its weight when admitted."""
 
     name: str
     kv: int

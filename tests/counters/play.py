@@ -27,7 +27,8 @@ def first_terms(dice: random.Random, service_class: int, lend_percent: int) -> T
     cap = base if service_class == 1 else base * 2 or dice.randint(3, 12)
     return Terms(
         service_class=service_class, cap_kv=cap * 3 * BLOCK, cap_seats=cap, base_kv=base * 3 * BLOCK, base_seats=base,
-        lend_percent=lend_percent if service_class == 1 else 0, sequence_kv=3 * BLOCK, refill_milli=dice.randint(20_000, 400_000),
+        lend_percent=lend_percent if service_class == 1 else 0, sequence_kv=3 * BLOCK,
+        refill_milli=dice.randint(20_000, 400_000),
         bucket_size_micro=dice.randint(400, 4_000) * 1_000_000, limit_kv=dice.randint(1, cap) * 3 * BLOCK,
         limit_seats=dice.randint(1, cap), weight_micro=dice.randint(1, 3) * 1000,
     )  # fmt: skip
@@ -61,7 +62,8 @@ class Play:
 
     def _record(self, seats: int) -> CapacityRecord:
         return CapacityRecord(
-            seats * 3 * BLOCK, seats, (seats + 7) // 8, max(BLOCK, seats * 3 * BLOCK * 6 // 100), max(1, seats * 6 // 100),
+            seats * 3 * BLOCK, seats, (seats + 7) // 8, max(BLOCK, seats * 3 * BLOCK * 6 // 100),
+            max(1, seats * 6 // 100),
             draining_seats=self.dice.choice((0, 0, 0, 2)), capacity_version=self.dice.randint(1, 9),
             next_tick_ms=self.now + 1000, mean_service_us=4_000_000,
         )  # fmt: skip
@@ -154,7 +156,8 @@ class Play:
                 self.names += 1
                 request_id = f"req-{self.names:x}"
             ask = Ask(
-                POOL, key, request_id, dice.choice((0, 1, 60, 128, 300, 900, 5000)), dice.choice((0, 1, 2, 3, 5, 9)) * BLOCK,
+                POOL, key, request_id, dice.choice((0, 1, 60, 128, 300, 900, 5000)),
+                dice.choice((0, 1, 2, 3, 5, 9)) * BLOCK,
                 dice.choice((1, 1, 1, 2, 4)), dice.choice((3_000, 10_000, 60_000)), dice.choice((0, 0, 0, 200)),
                 dice.randint(0, 99), dice.choice(("", "", f"offer-{dice.randint(1, 30):04d}")),
             )  # fmt: skip

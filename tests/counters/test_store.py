@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_work_is_spread_over_a_run(valkey: redis.Redis, redis_url: str) -> None:
     for second in range(1, 5):
         valkey.set(keys.test_clock_key(1), start + 1000 * second)
         shots.append(store.snapshot(1))
-    work = [newer.since(older).used[0, 0] for older, newer in zip(shots, shots[1:], strict=False)]
+    work = [newer.since(older).used[0, 0] for older, newer in itertools.pairwise(shots)]
     assert work == [25.0] * 4  # 100 tokens over the pool's mean of 4 s
     store.settle(Settlement(1, 17, "a", 90))
     assert store.snapshot(1).since(shots[0]).used[0, 0] == 90.0

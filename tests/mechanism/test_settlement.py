@@ -48,7 +48,8 @@ def test_what_is_charged(name: str) -> None:
     closing = settle(pool, mine, TERMS, lease, actual, 0, NOW + later)
     answer = closing.settled
     assert (
-        answer.charged_tokens, answer.refunded_tokens, answer.overrun_tokens, answer.spilled_tokens, answer.remaining_tokens,
+        answer.charged_tokens, answer.refunded_tokens, answer.overrun_tokens, answer.spilled_tokens,
+        answer.remaining_tokens,
     ) == wanted  # fmt: skip
     assert balanced(closing.entitlement) and closing.pool.use_seats == closing.entitlement.use_seats == 0
     again = settle(closing.pool, closing.entitlement, TERMS, closing.reservation, 7, 0, NOW + later)
