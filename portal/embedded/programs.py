@@ -103,8 +103,8 @@ def programs(place: Place) -> list[Program]:
 
 
 def traffic() -> Program:
-    """The demo's requests; the first to go, so that the gateway has nothing to wait for."""
-    return Program("traffic", manage("traffic"), stop_first=0, stop_timeout_s=2.0)
+    """The demo's requests; among the first to go, so that the gateway has nothing to wait for."""
+    return Program("traffic", manage("traffic"), stop_first=1, stop_timeout_s=2.0)
 
 
 def _reachable(address: str) -> str:
