@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -73,6 +74,8 @@ class DomainErrors:
         """Called by Django when a view raises."""
         if isinstance(error, DomainError):
             return error_page(request, error.status, error.sentence)
+        if isinstance(error, DataError):  # a filter that the database cannot even read, such as a NUL byte
+            return error_page(request, 400)
         if _is_unreachable(error):
             return _unreachable()
         return None

@@ -17,6 +17,11 @@ GIB = 1024.0**3
 UNITS = ("tokens/s", "GiB", "slots")
 REASONS = ("concurrency", "token_budget", "kv_budget", "pool_full", "low_priority", "no_capacity")
 SHADES = 4
+TICKS = [
+    {"dtickrange": [None, 1000], "value": "%H:%M:%S"},
+    {"dtickrange": [1000, 43_200_000], "value": "%H:%M"},
+    {"dtickrange": [43_200_000, None], "value": "%-d %b"},
+]
 
 
 def scale(value: float, dimension: int) -> float:
@@ -39,8 +44,8 @@ def layout(y_title: str = "", **changes: Any) -> dict[str, Any]:
         "font": {"family": "Inter var, Inter, system-ui, sans-serif", "size": 12, "color": "@muted"},
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": "@surface", "bordercolor": "@line", "font": {"color": "@ink", "size": 12}},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11.5}, "traceorder": "normal"},
-        "xaxis": {**axis, "type": "date", "showgrid": False, "hoverformat": "%H:%M:%S", "nticks": 6},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11.5}, "traceorder": "normal", "maxheight": 0.6},
+        "xaxis": {**axis, "type": "date", "showgrid": False, "hoverformat": "%H:%M:%S", "nticks": 6, "tickformatstops": TICKS},
         "yaxis": {**axis, "title": {"text": y_title, "font": {"size": 11.5}, "standoff": 6}, "rangemode": "tozero", "nticks": 5},
         "uirevision": "keep",
         "dragmode": "zoom",
@@ -84,7 +89,7 @@ def use_by_tenant(
         values = [None if p is None else scale(getattr(p, role)[dimension], dimension) for p in known]
         traces.append(
             _line(
-                name, x, values, "@capacity" if role == "capacity" else "@promise",  # type: ignore[arg-type]
+                name, x, values, "@capacity",  # type: ignore[arg-type]
                 line={"dash": dash, "shape": "hv", "width": 2 if role == "capacity" else 1.6},
                 meta={"role": role}, hovertemplate="%{y:.3~s}", connectgaps=True,
             )
@@ -127,8 +132,8 @@ def replicas(points: Sequence[PoolPoint], decisions: Sequence[tuple[datetime, in
 
     wanted = [round(point.wanted, 2) for point in points]
     traces = [
-        area("Ready", "ready", "@ready"),
-        area("Pending", "pending", "@pending", fillpattern={"shape": "/", "fgcolor": "@surface", "size": 6, "solidity": 0.35}),
+        area("Ready", "ready", "@ready/1"),
+        area("Pending", "pending", "@pending/2"),
         _line("Wanted", x, wanted, "@capacity", line={"dash": "dot", "shape": "hv"}, meta={"role": "wanted"}, hovertemplate="%{y:.3~g}"),
         {
             "type": "scatter", "mode": "markers", "name": "Decision", "x": [moment(at) for at, _, _ in decisions],

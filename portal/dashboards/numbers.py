@@ -12,7 +12,7 @@ from typing import NamedTuple
 PREFIXES = ("", "k", "M", "G", "T", "P")
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 NONE = "–"
-THIN = "\u202f"  # narrow no-break space between a number and its prefix or unit
+GAP = "\u00a0"  # a number and its unit stay on one line
 
 
 class Shown(NamedTuple):
@@ -26,7 +26,7 @@ def digits(value: float, keep_zeros: bool = False) -> str:
     """A number below 1,000 in at most three significant digits."""
     if value == 0:
         return "0"
-    size = abs(value)
+    size = float(f"{abs(value):.3g}")  # 0.9996 is written as a 1
     places = max(0, 2 - math.floor(math.log10(size))) if size >= 0.001 else 3
     text = f"{value:.{min(places, 3)}f}"
     if not keep_zeros and "." in text:
@@ -47,7 +47,7 @@ def si(value: float | None, unit: str = "") -> str:
     if value is None:
         return NONE
     scaled, prefix = _scaled(float(value), 1000.0, PREFIXES)
-    return THIN.join(part for part in (digits(scaled, bool(prefix)), prefix, unit) if part)
+    return GAP.join(part for part in (digits(scaled, bool(prefix)), prefix, unit) if part)
 
 
 def kv(value: float | None) -> str:
@@ -55,14 +55,14 @@ def kv(value: float | None) -> str:
     if value is None:
         return NONE
     scaled, unit = _scaled(float(value), 1024.0, BINARY)
-    return f"{digits(scaled, unit != 'B')}{THIN}{unit}"
+    return f"{digits(scaled, unit != 'B')}{GAP}{unit}"
 
 
 def of_kv(part: float, whole: float) -> str:
     """ "21.0 of 38.4 GiB": both in the unit of the whole."""
     scaled, unit = _scaled(float(whole), 1024.0, BINARY)
     factor = scaled / whole if whole else 1.0
-    return f"{digits(part * factor, unit != 'B')} of {digits(scaled, unit != 'B')}{THIN}{unit}"
+    return f"{digits(part * factor, unit != 'B')} of {digits(scaled, unit != 'B')}{GAP}{unit}"
 
 
 def percent(share: float | None) -> str:
@@ -70,8 +70,8 @@ def percent(share: float | None) -> str:
     if share is None:
         return NONE
     if 0 < share < 0.01:
-        return f"<1{THIN}%"
-    return f"{round(share * 100)}{THIN}%"
+        return f"<1{GAP}%"
+    return f"{round(share * 100)}{GAP}%"
 
 
 def exact(value: float | None, unit: str = "") -> str:
@@ -98,18 +98,14 @@ def amount(value: float | None, dimension: int) -> str:
 
 
 def of(part: float, whole: float, dimension: int) -> str:
-    """ "412 of 480 tok/s" in one unit."""
+    """412 and 2240 tokens/s → "412 of 2.24 k tok/s"; KV bytes both in the unit of the whole."""
     if dimension == 1:
         return of_kv(part, whole)
-    if abs(whole) >= 999.5:
-        scaled, prefix = _scaled(float(whole), 1000.0, PREFIXES)
-        factor = scaled / whole
-        return f"{digits(part * factor, True)} of {digits(scaled, True)}{THIN}{prefix}{THIN}{DIMENSION_UNITS[dimension]}"
-    return f"{digits(part)} of {digits(whole)}{THIN}{DIMENSION_UNITS[dimension]}"
+    return f"{si(part)} of {si(whole, DIMENSION_UNITS[dimension])}"
 
 
 def milliseconds(value: float | None) -> str:
     """850 → "850 ms", 12,400 → "12.4 s"."""
     if value is None:
         return NONE
-    return si(value, "ms") if value < 999.5 else f"{digits(value / 1000)}{THIN}s"
+    return si(value, "ms") if value < 999.5 else f"{digits(value / 1000)}{GAP}s"

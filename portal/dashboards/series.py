@@ -109,7 +109,7 @@ def _gauge(state: LiveState, index: int) -> Gauge:
         exact=f"{numbers.exact(use)} of {numbers.exact(capacity, numbers.DIMENSION_UNITS[index])}",
         free=f"{numbers.percent(share)} free" if capacity else "no capacity",
         room=room_of(share),
-        promised=f"{round(100 * state.promised[index] / capacity)}{numbers.THIN}% promised" if capacity else "",
+        promised=f"{round(100 * state.promised[index] / capacity)}{numbers.GAP}% promised" if capacity else "",
         use_percent=_percent(use, capacity),
         hold_percent=min(_percent(state.hold[index], capacity), 100 - _percent(use, capacity)),
         promised_percent=promised,

@@ -3,11 +3,11 @@
   "use strict";
   var PREFIXES = ["", "k", "M", "G", "T", "P"];
   var BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-  var THIN = "\u202f", NONE = "–", UNITS = ["tok/s", "B", "slots"];
+  var GAP = "\u00a0", NONE = "–", UNITS = ["tok/s", "B", "slots"];
 
   function digits(value, keepZeros) {
     if (value === 0) return "0";
-    var size = Math.abs(value);
+    var size = Number(Math.abs(value).toPrecision(3));
     var places = size >= 0.001 ? Math.max(0, 2 - Math.floor(Math.log10(size))) : 3;
     var text = value.toFixed(Math.min(places, 3));
     if (!keepZeros && text.indexOf(".") >= 0) text = text.replace(/0+$/, "").replace(/\.$/, "");
@@ -21,31 +21,26 @@
   function si(value, unit) {
     if (value === null || value === undefined) return NONE;
     var s = scale(value, 1000, PREFIXES);
-    return [digits(s[0], s[1] !== ""), s[1], unit || ""].filter(Boolean).join(THIN);
+    return [digits(s[0], s[1] !== ""), s[1], unit || ""].filter(Boolean).join(GAP);
   }
   function kv(value) {
     if (value === null || value === undefined) return NONE;
     var s = scale(value, 1024, BINARY);
-    return digits(s[0], s[1] !== "B") + THIN + s[1];
+    return digits(s[0], s[1] !== "B") + GAP + s[1];
   }
   function of(part, whole, dimension) {
     var s, factor;
     if (dimension === 1) {
       s = scale(whole, 1024, BINARY);
       factor = whole ? s[0] / whole : 1;
-      return digits(part * factor, s[1] !== "B") + " of " + digits(s[0], s[1] !== "B") + THIN + s[1];
+      return digits(part * factor, s[1] !== "B") + " of " + digits(s[0], s[1] !== "B") + GAP + s[1];
     }
-    if (Math.abs(whole) >= 999.5) {
-      s = scale(whole, 1000, PREFIXES);
-      factor = s[0] / whole;
-      return digits(part * factor, true) + " of " + digits(s[0], true) + THIN + s[1] + THIN + UNITS[dimension];
-    }
-    return digits(part) + " of " + digits(whole) + THIN + UNITS[dimension];
+    return si(part) + " of " + si(whole, UNITS[dimension]);
   }
   function percent(share) {
     if (share === null || share === undefined) return NONE;
-    if (share > 0 && share < 0.01) return "<1" + THIN + "%";
-    return Math.round(share * 100) + THIN + "%";
+    if (share > 0 && share < 0.01) return "<1" + GAP + "%";
+    return Math.round(share * 100) + GAP + "%";
   }
   function exact(value, unit) {
     if (value === null || value === undefined) return "no data";

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
@@ -154,7 +154,7 @@ def charts(request: HttpRequest, slug: str) -> HttpResponse:
         Entitlement.objects.filter(pool=found)
         .exclude(state=EntitlementState.EXPIRED)
         .order_by("tenant__slug")
-        .values_list("tenant_id", "tenant__name", service_class=F("tier__service_class"))
+        .values_list("tenant_id", "tenant__name", "tier__service_class")
     )
     names.sort(key=lambda item: _class_order(item[2]))
     uses: dict[int, dict[Any, float]] = {}
