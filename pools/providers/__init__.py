@@ -1,0 +1,1 @@
+"""How endpoints are started, probed, stopped and scraped. ``base`` draws the map."""

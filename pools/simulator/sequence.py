@@ -29,8 +29,9 @@ class Sequence:
 
     ``output_tokens`` is how many tokens it will generate unless aborted, and ``reason`` how it then ends.
     ``prefix_keys`` name the whole blocks at the beginning of its prompt; equal keys share cached blocks.
-    ``serial`` is given by the engine and never twice. ``computed`` counts tokens whose KV entries exist; ``generated`` the output so far; ``cached`` the prompt tokens
-    its first start found in the cache; ``preemptions`` how often it lost its blocks and began again.
+    ``serial`` is given by the engine and never twice. ``computed`` counts tokens whose KV entries exist; ``generated``
+    the output so far; ``cached`` the prompt tokens its first start found in the cache; ``preemptions`` how often it
+    lost its blocks and began again.
     """
 
     name: Hashable
