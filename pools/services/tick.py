@@ -198,7 +198,14 @@ def _columns(terms: list[TickTerms], seen: Seen, moved: Change, rows: Whole) -> 
     def standing(name: str) -> Floats:
         return np.concatenate([getattr(one, name) for one in terms])
 
-    pool = np.repeat(np.arange(len(terms)), [one.ids.size for one in terms])
+    counts = [one.ids.size for one in terms]
+    pool = np.repeat(np.arange(len(terms)), counts)
+    # Who was refused from the first request on has no typical request of its own: without the profile's its demand
+    # would be nothing, its limit would stay 0, and it would be refused for ever.
+    typical = np.repeat([one.typical for one in terms], counts, axis=0).reshape(-1, 2)
+    means = np.where(moved.means[rows] > 0, moved.means[rows], typical)
+    service_s = seen.mean_service_s[rows]
+    service_s = np.where(service_s > 0, service_s, np.repeat([one.mean_service_s for one in terms], counts))
     return EntitlementColumns(
         pool=pool,
         service_class=standing("service_class").astype(np.int64),
@@ -214,10 +221,10 @@ def _columns(terms: list[TickTerms], seen: Seen, moved: Change, rows: Whole) -> 
         used=moved.used[rows],
         offered_tokens=moved.offered[rows],
         refused=moved.refused[rows][:, TRANSIENT].sum(axis=1),
-        mean_cost_tokens=moved.means[rows, 0],
+        mean_cost_tokens=means[:, 0],
         work_ratio=moved.work_ratio[rows],
-        mean_kv_bytes=moved.means[rows, 1],
-        mean_service_s=seen.mean_service_s[rows],
+        mean_kv_bytes=means[:, 1],
+        mean_service_s=service_s,
     )
 
 

@@ -11,7 +11,15 @@ from django.db.models import Q
 from pools.choices import EntitlementState
 from pools.mechanism.ordering import Floats, WeightFactors, Whole
 from pools.models import Entitlement, Pool
-from pools.services.amounts import CLASS_CODES, STATE_CODES, base_of, cap_of, largest_cost_tokens, mean_service_s
+from pools.services.amounts import (
+    CLASS_CODES,
+    STATE_CODES,
+    base_of,
+    cap_of,
+    largest_cost_tokens,
+    mean_cost_tokens,
+    mean_service_s,
+)
 from pools.services.supply import ready_rates
 
 LONGEST_CACHED = timedelta(seconds=60)
@@ -20,7 +28,8 @@ LONGEST_CACHED = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class TickTerms:
-    """One pool: E entitlements as columns, ordered by id. ``capacity`` [3] of the READY replicas."""
+    """One pool: E entitlements as columns, ordered by id. ``capacity`` [3] of the READY replicas; ``typical``: tokens
+    and KV bytes of the profile's typical request, taken for an entitlement none of whose requests was seen yet."""
 
     pool_id: int
     slug: str
@@ -29,6 +38,7 @@ class TickTerms:
     capacity: Floats
     sequence_kv_bytes: float
     mean_service_s: float
+    typical: tuple[float, float]
     factors: WeightFactors
     fill: str
     ids: Whole
@@ -95,6 +105,10 @@ def terms_read(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None
         capacity=np.array([rate.as_tuple() for rate in ready_rates(pool_id)] or [(0, 0, 0)], dtype=float).sum(axis=0),
         sequence_kv_bytes=float(profile.planned_context * profile.kv_bytes_per_token),
         mean_service_s=mean_service_s(profile),
+        typical=(
+            mean_cost_tokens(profile, pool.weight_input, pool.weight_output),
+            (profile.mean_input_tokens + profile.mean_output_tokens) * profile.kv_bytes_per_token,
+        ),
         factors=WeightFactors(pool.alpha_slo, pool.alpha_burst, pool.alpha_debt),
         fill=pool.fill,
         ids=np.array([row.pk for row in rows], dtype=np.int64),
