@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -63,15 +62,24 @@ def private_valkey() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        while not Path(socket).exists():
-            if process.poll() is not None:
-                raise SystemExit("the benchmark's Valkey did not start")
-            time.sleep(0.01)
+        _wait_until_ready(process, socket)
         yield f"unix://{socket}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], socket: str) -> None:
+    client = redis.Redis(unix_socket_path=socket)
+    while True:
+        if process.poll() is not None:
+            raise SystemExit("the benchmark's Valkey did not start")
+        try:
+            client.ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.01)
 
 
 def configuration(entitlement_id: int, cap_seats: int = 60_000) -> EntitlementCounterConfig:

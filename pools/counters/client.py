@@ -29,8 +29,7 @@ from pools.counters.types import (
     Settlement,
 )
 
-LARGEST_BATCH = 32
-"""Larger crowds go in several calls: the store decides about some while this process reads the others' answers."""
+LARGEST_BATCH = 64
 RELEASED = OUTCOMES.index(Outcome.RELEASED)
 Reader = Callable[[bytes, int], Any]
 Names = tuple[bytes, bytes] | None
@@ -201,8 +200,6 @@ class CounterClient:
             command = head + b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in packed])
         assert self._connection is not None
         self._connection.send(command, lambda reply: self._answer(reply, reader, futures))
-        if count == LARGEST_BATCH:
-            self._connection.flush()
 
     def _answer(self, reply: Any, reader: Reader, futures: list[asyncio.Future[Any]]) -> None:
         if type(reply) is not bytes:
