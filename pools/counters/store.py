@@ -139,8 +139,11 @@ class CounterStore:
 
         self._run(write)
 
-    def reap(self, pool_id: int, max_count: int = 1000) -> int:
-        """Close reservations whose lease ran out; looks at up to ``max_count`` names, returns how many were expired."""
+    def reap(self, pool_id: int, max_count: int = 50_000) -> int:
+        """Close reservations whose lease ran out and forget finished ones; returns how many were expired.
+
+        Looks at up to ``max_count`` names (every admitted request is one), 500 per call.
+        """
         expired, left = 0, max_count
         while left > 0:
             closed, examined, more = self._call("tp_reap", pool_id, min(left, CHUNK))
