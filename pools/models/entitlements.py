@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Func, Q
 
@@ -71,6 +72,12 @@ class Entitlement(models.Model):
         indexes = [
             models.Index(fields=["pool", "state"], name="entitlement_by_pool"),
             models.Index(fields=["tenant", "id"], name="entitlement_by_tenant"),
+            models.Index(fields=["tier", "id"], name="entitlement_by_tier"),
+            models.Index(fields=["pool", "id"], name="entitlement_by_pool_id"),
+            models.Index(fields=["base_tokens_per_second", "id"], name="entitlement_by_tokens"),
+            models.Index(fields=["valid_until", "id"], name="entitlement_by_end"),
+            models.Index(fields=["updated_at", "id"], name="entitlement_by_change"),
+            GinIndex(fields=["slug"], opclasses=["gin_trgm_ops"], name="entitlement_slug_trigrams"),
         ]
 
     def __str__(self) -> str:

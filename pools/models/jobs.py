@@ -43,6 +43,9 @@ class BulkJob(models.Model):
     total = models.PositiveIntegerField(default=0)
     finished = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
+    published = models.PositiveIntegerField(
+        default=0, help_text="Items up to this position are in the hot store: a resumed job publishes the rest first"
+    )
     cancel_asked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -14,8 +14,8 @@ from pools.mechanism.amounts import Rate
 from pools.mechanism.lease import Finding, LeaseFit, Verdict, check_entitlement, fit
 from pools.models import Entitlement, Pool, Tier
 from pools.services.amounts import CLASS_CODES, base_of, cap_of, mean_cost_tokens, mean_service_s
-from pools.services.documents import pool_publish
 from pools.services.pools import pool_locked
+from pools.services.publishing import publish_soon
 from pools.services.supply import promises_of, supply_of
 from portal.accounts.models import Tenant
 from portal.accounts.services import slug_check
@@ -93,16 +93,26 @@ def entitlement_create(
 
 @transaction.atomic
 def entitlement_change(
-    *, actor: Actor, now: datetime, entitlement_id: int, changes: Mapping[str, Any], reason: str = ""
+    *,
+    actor: Actor,
+    now: datetime,
+    entitlement_id: int,
+    changes: Mapping[str, Any],
+    reason: str = "",
+    expected_revision: int | None = None,
 ) -> EntitlementResult:
     """Changes base, cap, tier or the end of the window; a larger promise is checked like a new one.
 
     The state stays when the new promise still fits ready capacity; otherwise it is pending again.
-    Raises DomainError as :func:`entitlement_create`, and ``expired``.
+    Raises DomainError as :func:`entitlement_create`, ``expired``, and ``revision_moved`` when the entitlement is no
+    longer at ``expected_revision``.
     """
     if unknown := set(changes) - set(CHANGEABLE):
         raise DomainError("bad_entitlement", f"These cannot be changed: {', '.join(sorted(unknown))}.")
     entitlement = _locked(entitlement_id)
+    if expected_revision is not None and entitlement.revision != expected_revision:
+        sentence = f"{entitlement.slug} was changed by somebody else while you edited it: look at theirs and yours."
+        raise DomainError("revision_moved", sentence, status=412)
     if entitlement.state == EntitlementState.EXPIRED:
         raise DomainError("expired", f"{entitlement.slug} has expired; make a new entitlement.", status=409)
     before = terms_of(entitlement)
@@ -282,5 +292,4 @@ def _record(
         now=now,
         tenant=entitlement.tenant,
     )
-    pool_id = entitlement.pool_id
-    transaction.on_commit(lambda: pool_publish(pool_id, now, keys_of=[entitlement.tenant_id]), robust=True)
+    publish_soon(entitlement.pool_id, entitlement.tenant_id, now)
