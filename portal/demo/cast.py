@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from pools.choices import FailMode, ServiceClass
@@ -86,8 +85,8 @@ class Person:
     role: TenantRole = TenantRole.VIEWER
 
 
-QUICK_DOWN = {"down_window_s": 60}
-"""The demo's days are minutes long, so a quiet minute is enough to let a replica go (an installation waits five)."""
+QUICK_DOWN = {"down_window_s": 45, "down_pause_s": 30}
+"""The demo's days are minutes long, so 45 quiet seconds let a replica go (an installation waits five minutes)."""
 
 POOLS = (
     PoolPlan("chat", "Chat 8B", 3, 8.0, {"scaling": QUICK_DOWN}),
@@ -114,14 +113,14 @@ TIERS = (
         "elastic-silver",
         "Elastic Silver",
         ServiceClass.ELASTIC,
-        {"slo_ms": 5000, "hold_ms": 250, "burst_concurrency": Decimal("1.5"), **_ROOMY, **_PRICE},
+        {"slo_ms": 5000, "hold_ms": 250, **_ROOMY, **_PRICE},
     ),
     TierPlan("spot-basic", "Spot", ServiceClass.SPOT, {"slo_ms": 10_000, **_ROOMY, **_PRICE}),
     TierPlan("batch-preemptible", "Batch", ServiceClass.PREEMPTIBLE, {"slo_ms": 30_000, **_ROOMY, **_PRICE}),
 )
 
 CHAT, ANSWER = Lengths(85, 0.72, 700), Lengths(34, 0.76, 320)
-LONG, SHORT, TALE = Lengths(420, 0.45, 900), Lengths(24, 0.6, 160), Lengths(110, 0.5, 480)
+LONG, SHORT, TALE = Lengths(500, 0.4, 950), Lengths(24, 0.6, 160), Lengths(110, 0.5, 480)
 
 
 def _ask(rate: float, phase: float, prompt: Lengths = CHAT, output: Lengths = ANSWER, **more: Any) -> Habit:
@@ -142,9 +141,9 @@ TENANTS = (
     TenantPlan(
         "atlas-retail",
         "Atlas Retail",
-        (Promise("chat", "elastic-gold", 3, 0, _ask(1.2, 0.92, swing=0.85, rush=Rush(45, 160, 25, 1.8))),),
+        (Promise("chat", "elastic-gold", 3, 0, _ask(1.2, 0.92, swing=0.95, rush=Rush(45, 160, 25, 1.8))),),
     ),
-    TenantPlan("birch-media", "Birch Media", (Promise("chat", "elastic-silver", 3, 0, _ask(1.0, 0.98, swing=0.85)),)),
+    TenantPlan("birch-media", "Birch Media", (Promise("chat", "elastic-silver", 2, 0, _ask(0.6, 0.95, swing=0.95)),)),
     TenantPlan(
         "comet-labs",
         "Comet Labs",
@@ -169,12 +168,12 @@ TENANTS = (
     TenantPlan(
         "fjord-logistics",
         "Fjord Logistics",
-        (Promise("code", "elastic-gold", 4, 0, _ask(1.2, 0.5, swing=0.85, rush=Rush(150, 200, 25, 1.7))),),
+        (Promise("code", "elastic-gold", 4, 0, _ask(1.2, 0.5, swing=0.95, rush=Rush(150, 200, 25, 1.7))),),
     ),
     TenantPlan(
         "grove-education",
         "Grove Education",
-        (Promise("code", "elastic-silver", 4, 0, _ask(0.9, 0.45, prompt=LONG, output=SHORT, swing=0.8)),),
+        (Promise("code", "elastic-silver", 4, 0, _ask(1.5, 0.45, prompt=LONG, output=SHORT, swing=0.95)),),
     ),
 )
 
