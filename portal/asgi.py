@@ -6,7 +6,7 @@ Django is several times faster as WSGI than as ASGI; a thread per database conne
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -22,7 +22,7 @@ from portal import env  # noqa: E402
 from portal.live.origin import OriginCheck, Refused  # noqa: E402
 from portal.live.routing import websocket_urlpatterns  # noqa: E402
 
-_http = WSGIMiddleware(_pages, workers=env.read("DATABASE_POOL_SIZE"))
+_http: Any = WSGIMiddleware(cast(Any, _pages), workers=env.read("DATABASE_POOL_SIZE"))
 _sockets = OriginCheck(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
 _nowhere = Refused.as_asgi()
 

@@ -12,12 +12,21 @@ from django.shortcuts import render
 from portal.lib.errors import DomainError
 
 PAGES = {
-    400: ("That request could not be read", "Something in the address or the form is malformed. Go back and try again."),
+    400: (
+        "That request could not be read",
+        "Something in the address or the form is malformed. Go back and try again.",
+    ),
     403: ("You may not open this page", "Your role does not include it."),
     404: ("There is nothing here", "The address is wrong, or what was here is gone, or it belongs to somebody else."),
     429: ("Too many requests", "Wait a moment, then try again."),
-    500: ("Something broke on our side", "The error was noted. Try again; if it stays, tell an operator what you were doing."),
-    503: ("A part of the system cannot be reached", "The portal is up, one of its stores is not. Try again in a few seconds."),
+    500: (
+        "Something broke on our side",
+        "The error was noted. Try again; if it stays, tell an operator what you were doing.",
+    ),
+    503: (
+        "A part of the system cannot be reached",
+        "The portal is up, one of its stores is not. Try again in a few seconds.",
+    ),
 }
 
 
@@ -48,7 +57,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """CSRF_FAILURE_VIEW."""
-    return error_page(request, 403, "The form was open too long or came from another site. Reload the page and send it again.")
+    return error_page(
+        request, 403, "The form was open too long or came from another site. Reload the page and send it again."
+    )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -95,5 +106,3 @@ def _unreachable() -> HttpResponse:
     title, advice = PAGES[503]
     text = render_to_string("errors/bare.html", {"status": 503, "title": title, "sentence": advice})
     return HttpResponse(text, status=503, headers={"Retry-After": "5"})
-
-

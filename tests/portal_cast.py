@@ -27,7 +27,9 @@ PASSWORD = "correct horse battery"
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def person(email: str, platform_role: str = PlatformRole.NONE, tenant: Tenant | None = None, role: str = TenantRole.VIEWER) -> User:
+def person(
+    email: str, platform_role: str = PlatformRole.NONE, tenant: Tenant | None = None, role: str = TenantRole.VIEWER
+) -> User:
     """Somebody with a password that the real settings accept."""
     user = User(email=email, platform_role=platform_role)
     user.password = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1000)
@@ -50,14 +52,28 @@ def live_message(pool: Pool, *, busy: float = 0.5, at_ms: int | None = None, **c
         room = [limit - part for limit, part in zip(cap, use, strict=True)]
         total = [a + b for a, b in zip(total, use, strict=True)]
         owed = 0.2 if row.tier.service_class == "elastic" else 0.0
-        rows.append([row.pk, row.tenant_id, use, cap, cap, base, 100.0, owed, 0.0, 6.0, "concurrency", row.state, room, use])
+        rows.append(
+            [row.pk, row.tenant_id, use, cap, cap, base, 100.0, owed, 0.0, 6.0, "concurrency", row.state, room, use]
+        )
     capacity = [float(profile.tokens_per_second * 2), float(profile.kv_bytes * 2), float(profile.concurrency * 2)]
     shown = {
-        "capacity": capacity, "promised": [c / 2 for c in capacity], "use": total, "hold": [0.0, 0.0, 0.0],
-        "headroom": [max(0.0, c - u) for c, u in zip(capacity, total, strict=True)], "contended": False, "ready": 2, "pending": 0,
-        "draining": 0, "wanted": 2, "need": 1.4, "reason": "demand fits", "lag_ms": 3, "refused": {"concurrency": 2},
-        "sentence": f"Room at {busy:.0%}.", **changes,
-    }  # fmt: skip
+        "capacity": capacity,
+        "promised": [c / 2 for c in capacity],
+        "use": total,
+        "hold": [0.0, 0.0, 0.0],
+        "headroom": [max(0.0, c - u) for c, u in zip(capacity, total, strict=True)],
+        "contended": False,
+        "ready": 2,
+        "pending": 0,
+        "draining": 0,
+        "wanted": 2,
+        "need": 1.4,
+        "reason": "demand fits",
+        "lag_ms": 3,
+        "refused": {"concurrency": 2},
+        "sentence": f"Room at {busy:.0%}.",
+        **changes,
+    }
     return LiveMessage(at_ms or now_ms(), LivePool(id=pool.pk, slug=pool.slug, **shown), rows).encoded()
 
 
@@ -86,7 +102,16 @@ def collect_static(environment: dict[str, str]) -> None:
 @contextmanager
 def portal(environment: dict[str, str], port: int) -> Iterator[str]:
     """The portal as its own process on a port; its address."""
-    command = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(port), "--ws", "websockets-sansio"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "portal.asgi:application",
+        "--port",
+        str(port),
+        "--ws",
+        "websockets-sansio",
+    ]
     log = Path(environment["VAR_DIR"]) / f"portal-{port}.log"
     with log.open("ab") as out:
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
@@ -46,14 +46,17 @@ def reads_everything(view: View) -> View:
         view,
         "reads_everything",
         lambda user: user.reads_everything,
-        "This page shows every tenant, so it is kept for operators and auditors. Your own numbers are on your home page.",
+        "This page shows every tenant, so it is for operators and auditors. Your own numbers are on your home page.",
     )
 
 
 def operates(view: View) -> View:
     """Operators and platform admins: whoever may change things."""
     return _guard(
-        view, "operates", lambda user: user.operates, "Only operators may do this. Ask one of them, or a platform admin."
+        view,
+        "operates",
+        lambda user: user.operates,
+        "Only operators may do this. Ask one of them, or a platform admin.",
     )
 
 
@@ -69,7 +72,7 @@ def tenant_page(role: TenantRole, *, change: bool = False) -> Callable[[View], V
         def inner(request: HttpRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return to_sign_in(request)
-            user = cast(User, request.user)
+            user = request.user
             tenant = tenant_for(user, slug)
             if not may_in_tenant(user, tenant, role, change=change):
                 raise PermissionDenied(
@@ -140,7 +143,7 @@ def _guard(view: View, access: str, allowed: Callable[[User], bool], why: str) -
     def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return to_sign_in(request)
-        if not allowed(cast(User, request.user)):
+        if not allowed(request.user):
             raise PermissionDenied(why)
         return view(request, *args, **kwargs)
 

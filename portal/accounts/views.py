@@ -26,7 +26,9 @@ class SignInForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["email"].widget.attrs.update({"autocomplete": "username", "autofocus": True, "class": "form-control"})
+        self.fields["email"].widget.attrs.update(
+            {"autocomplete": "username", "autofocus": True, "class": "form-control"}
+        )
         self.fields["password"].widget.attrs.update({"autocomplete": "current-password", "class": "form-control"})
 
 
@@ -54,7 +56,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             form.add_error(None, "That e-mail address and password do not belong together.")
     elif request.method == "POST":
         status = 422
-    response = render(request, "accounts/sign_in.html", {"form": form, "next": request.GET.get("next", "")}, status=status)
+    response = render(
+        request, "accounts/sign_in.html", {"form": form, "next": request.GET.get("next", "")}, status=status
+    )
     if status == 429:
         response["Retry-After"] = str(attempts.WINDOW_S)
     return response
@@ -86,5 +90,3 @@ def _next(request: HttpRequest) -> str:
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
     return wanted if safe else resolve_url("home")
-
-

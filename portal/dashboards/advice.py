@@ -4,12 +4,12 @@ from __future__ import annotations
 
 ADVICE = {
     "concurrency": "All your slots were busy. Spread requests over time, or ask for more concurrency.",
-    "token_budget": "Your token rate was used up. Lower max_tokens to what you need, or ask for more tokens per second.",
+    "token_budget": "Your token rate was used up. Lower max_tokens, or ask for more tokens per second.",
     "kv_budget": "Long prompts filled your KV-cache share. Shorten the context, or ask for more KV cache.",
     "pool_full": "The pool had no room beside what is held for other promises. Retry after the hint; it passes.",
-    "low_priority": "The pool was contended and you were at your present limit. Debt moves you forward; retry after the hint.",
-    "no_capacity": "No replica was ready. The operator's autoscaler has been asked; retry after the hint.",
-    "never_fits": "The request was larger than your entitlement can ever admit. Lower max_tokens or shorten the prompt.",
+    "low_priority": "The pool was contended and you were at your limit. Debt moves you forward; retry after the hint.",
+    "no_capacity": "No replica was ready. More were asked for; retry after the hint.",
+    "never_fits": "The request was larger than you may ever send. Lower max_tokens or shorten the prompt.",
     "pending": "Your entitlement is not bound yet: its capacity is being started.",
     "degraded": "The pool lost capacity. Your operator sees this too.",
     "suspended": "Your entitlement is suspended. Ask the operator why.",
@@ -20,5 +20,8 @@ ADVICE = {
 
 def refusal_rows(counts: dict[str, int]) -> list[tuple[str, str, int, str]]:
     """(code, label, count, advice), most frequent first."""
-    rows = [(code, code.replace("_", " ").replace("kv ", "KV "), count, ADVICE.get(code, "")) for code, count in counts.items()]
+    rows = [
+        (code, code.replace("_", " ").replace("kv ", "KV "), count, ADVICE.get(code, ""))
+        for code, count in counts.items()
+    ]
     return sorted(rows, key=lambda row: (-row[2], row[0]))

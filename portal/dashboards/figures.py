@@ -1,7 +1,7 @@
-"""Plotly figures as plain dictionaries. No queries. Colours are names ("@elastic"): charts.js looks them up in colours.css,
+"""Plotly figures as plain dictionaries; no queries.
 
-so that a figure follows the theme without being asked for again. ``meta`` tells the page's script which live number
-continues which trace.
+Colours are names ("@elastic"): charts.js looks them up in colours.css, so that a figure follows the theme without being
+asked for again. ``meta`` tells the page's script which live number continues which trace.
 """
 
 from __future__ import annotations
@@ -44,18 +44,38 @@ def layout(y_title: str = "", **changes: Any) -> dict[str, Any]:
         "font": {"family": "Inter var, Inter, system-ui, sans-serif", "size": 12, "color": "@muted"},
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": "@surface", "bordercolor": "@line", "font": {"color": "@ink", "size": 12}},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11.5}, "traceorder": "normal", "maxheight": 0.6},
-        "xaxis": {**axis, "type": "date", "showgrid": False, "hoverformat": "%H:%M:%S", "nticks": 6, "tickformatstops": TICKS},
-        "yaxis": {**axis, "title": {"text": y_title, "font": {"size": 11.5}, "standoff": 6}, "rangemode": "tozero", "nticks": 5},
+        "legend": {
+            "orientation": "h",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "x": 0,
+            "font": {"size": 11.5},
+            "traceorder": "normal",
+            "maxheight": 0.6,
+        },
+        "xaxis": {
+            **axis,
+            "type": "date",
+            "showgrid": False,
+            "hoverformat": "%H:%M:%S",
+            "nticks": 6,
+            "tickformatstops": TICKS,
+        },
+        "yaxis": {
+            **axis,
+            "title": {"text": y_title, "font": {"size": 11.5}, "standoff": 6},
+            "rangemode": "tozero",
+            "nticks": 5,
+        },
         "uirevision": "keep",
         "dragmode": "zoom",
         **changes,
     }
 
 
-def _line(name: str, x: list[int], y: list[float], color: str, **more: Any) -> dict[str, Any]:
+def _line(name: str, x: Sequence[int], y: Sequence[float | None], color: str, **more: Any) -> dict[str, Any]:
     line = {"color": color, "width": 2, **more.pop("line", {})}
-    return {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": line, **more}
+    return {"type": "scatter", "mode": "lines", "name": name, "x": list(x), "y": list(y), "line": line, **more}
 
 
 def use_by_tenant(
@@ -78,40 +98,65 @@ def use_by_tenant(
         y = [scale(uses.get(tenant_id, {}).get(at, 0.0), dimension) for at in times]
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "stackgroup": "use",
-                "line": {"width": 1, "color": "@surface"}, "fillcolor": color,
-                "meta": {"role": "tenant", "tenant": tenant_id}, "hovertemplate": "%{y:.3~s}",
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "x": x,
+                "y": y,
+                "stackgroup": "use",
+                "line": {"width": 1, "color": "@surface"},
+                "fillcolor": color,
+                "meta": {"role": "tenant", "tenant": tenant_id},
+                "hovertemplate": "%{y:.3~s}",
             }
-        )  # fmt: skip
+        )
     by_time = {point.at: point for point in points}
     for role, name, dash in (("capacity", "Capacity", "solid"), ("promised", "Promised", "dash")):
         known = [by_time.get(at) for at in times]
         values = [None if p is None else scale(getattr(p, role)[dimension], dimension) for p in known]
         traces.append(
             _line(
-                name, x, values, "@capacity",  # type: ignore[arg-type]
+                name,
+                x,
+                values,
+                "@capacity",
                 line={"dash": dash, "shape": "hv", "width": 2 if role == "capacity" else 1.6},
-                meta={"role": role}, hovertemplate="%{y:.3~s}", connectgaps=True,
+                meta={"role": role},
+                hovertemplate="%{y:.3~s}",
+                connectgaps=True,
             )
-        )  # fmt: skip
-    return {"data": traces, "layout": layout(UNITS[dimension]), "meta": {"dimension": dimension, "name": DIMENSIONS[dimension][0]}}
+        )
+    return {
+        "data": traces,
+        "layout": layout(UNITS[dimension]),
+        "meta": {"dimension": dimension, "name": DIMENSIONS[dimension][0]},
+    }
 
 
 def refusals(rows: Sequence[tuple[datetime, str, int]], bar_s: int, title: str = "refused") -> Figure:
-    """Stacked bars, one fixed shade per reason; reasons that never happened are kept out of the picture, not of the live update."""
+    """Stacked bars, one fixed shade per reason; one that never happened is hidden until it does."""
     codes = [*REASONS, *sorted({code for _, code, _ in rows} - set(REASONS))]
     traces = []
     for code in codes:
         mine = {at: count for at, name, count in rows if name == code}
         traces.append(
             {
-                "type": "bar", "name": code.replace("_", " ").replace("kv ", "KV "), "x": [moment(at) + bar_s * 500 for at in mine],
-                "y": list(mine.values()), "width": bar_s * 1000 * 0.86,
+                "type": "bar",
+                "name": code.replace("_", " ").replace("kv ", "KV "),
+                "x": [moment(at) + bar_s * 500 for at in mine],
+                "y": list(mine.values()),
+                "width": bar_s * 1000 * 0.86,
                 "marker": {"color": f"@{code}" if code in REASONS else "@other", "line": {"width": 0}},
-                "meta": {"role": "refused", "code": code}, "showlegend": bool(mine), "hovertemplate": "%{y}",
+                "meta": {"role": "refused", "code": code},
+                "showlegend": bool(mine),
+                "hovertemplate": "%{y}",
             }
-        )  # fmt: skip
-    return {"data": traces, "layout": layout(f"{title} per {_span(bar_s)}", barmode="stack", bargap=0), "meta": {"bar_s": bar_s}}
+        )
+    return {
+        "data": traces,
+        "layout": layout(f"{title} per {_span(bar_s)}", barmode="stack", bargap=0),
+        "meta": {"bar_s": bar_s},
+    }
 
 
 def _span(seconds: int) -> str:
@@ -126,22 +171,49 @@ def replicas(points: Sequence[PoolPoint], decisions: Sequence[tuple[datetime, in
     def area(name: str, role: str, color: str, **more: Any) -> dict[str, Any]:
         y = [round(getattr(point, role), 2) for point in points]
         return {
-            "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "stackgroup": "replicas", "line": step,
-            "fillcolor": color, "meta": {"role": role}, "hovertemplate": "%{y:.3~g}", **more,
-        }  # fmt: skip
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": x,
+            "y": y,
+            "stackgroup": "replicas",
+            "line": step,
+            "fillcolor": color,
+            "meta": {"role": role},
+            "hovertemplate": "%{y:.3~g}",
+            **more,
+        }
 
     wanted = [round(point.wanted, 2) for point in points]
     traces = [
         area("Ready", "ready", "@ready/1"),
         area("Pending", "pending", "@pending/2"),
-        _line("Wanted", x, wanted, "@capacity", line={"dash": "dot", "shape": "hv"}, meta={"role": "wanted"}, hovertemplate="%{y:.3~g}"),
+        _line(
+            "Wanted",
+            x,
+            wanted,
+            "@capacity",
+            line={"dash": "dot", "shape": "hv"},
+            meta={"role": "wanted"},
+            hovertemplate="%{y:.3~g}",
+        ),
         {
-            "type": "scatter", "mode": "markers", "name": "Decision", "x": [moment(at) for at, _, _ in decisions],
-            "y": [chosen for _, chosen, _ in decisions], "text": [reason for _, _, reason in decisions],
-            "marker": {"symbol": "diamond", "size": 9, "color": "@surface", "line": {"color": "@capacity", "width": 1.8}},
-            "hovertemplate": "%{text}<extra></extra>", "meta": {"role": "decision"},
+            "type": "scatter",
+            "mode": "markers",
+            "name": "Decision",
+            "x": [moment(at) for at, _, _ in decisions],
+            "y": [chosen for _, chosen, _ in decisions],
+            "text": [reason for _, _, reason in decisions],
+            "marker": {
+                "symbol": "diamond",
+                "size": 9,
+                "color": "@surface",
+                "line": {"color": "@capacity", "width": 1.8},
+            },
+            "hovertemplate": "%{text}<extra></extra>",
+            "meta": {"role": "decision"},
         },
-    ]  # fmt: skip
+    ]
     shape = layout("replicas")
     shape["yaxis"].update({"dtick": 1, "tickformat": "d"})
     if max([*wanted, 0.0]) > 8:
@@ -156,18 +228,47 @@ def use_limit_cap(
     x = [moment(point.at) for point in points]
     ends = [x[0], x[-1]] if x else []
     traces = [
-        _line("use", x, [scale(p.use[dimension], dimension) for p in points], f"@{service_class}",
-              fill="tozeroy", fillcolor=f"@{service_class}/3", meta={"role": "use"}, hovertemplate="%{y:.3~s}"),
-        _line("limit", x, [scale(p.limit[dimension], dimension) for p in points], "@none",
-              line={"shape": "hv", "width": 1.6, "dash": "dash"}, meta={"role": "limit"}, hovertemplate="%{y:.3~s}"),
-        _line("cap", ends, [scale(cap, dimension)] * len(ends), "@promise", line={"width": 1.3, "dash": "dot"},
-              meta={"role": "cap", "value": scale(cap, dimension)}, hovertemplate="%{y:.3~s}"),
-    ]  # fmt: skip
+        _line(
+            "use",
+            x,
+            [scale(p.use[dimension], dimension) for p in points],
+            f"@{service_class}",
+            fill="tozeroy",
+            fillcolor=f"@{service_class}/3",
+            meta={"role": "use"},
+            hovertemplate="%{y:.3~s}",
+        ),
+        _line(
+            "limit",
+            x,
+            [scale(p.limit[dimension], dimension) for p in points],
+            "@none",
+            line={"shape": "hv", "width": 1.6, "dash": "dash"},
+            meta={"role": "limit"},
+            hovertemplate="%{y:.3~s}",
+        ),
+        _line(
+            "cap",
+            ends,
+            [scale(cap, dimension)] * len(ends),
+            "@promise",
+            line={"width": 1.3, "dash": "dot"},
+            meta={"role": "cap", "value": scale(cap, dimension)},
+            hovertemplate="%{y:.3~s}",
+        ),
+    ]
     if base > 0:
         traces.append(
-            _line("baseline", ends, [scale(base, dimension)] * len(ends), "@ink", line={"width": 1.3},
-                  meta={"role": "base", "value": scale(base, dimension)}, hovertemplate="%{y:.3~s}")
-        )  # fmt: skip
+            _line(
+                "baseline",
+                ends,
+                [scale(base, dimension)] * len(ends),
+                "@ink",
+                line={"width": 1.3},
+                meta={"role": "base", "value": scale(base, dimension)},
+                hovertemplate="%{y:.3~s}",
+            )
+        )
     return {"data": traces, "layout": layout(UNITS[dimension]), "meta": {"dimension": dimension}}
 
 
@@ -177,9 +278,27 @@ def debt_line(points: Sequence[tuple[datetime, float]], unit: str = "tokens owed
     up = [max(0.0, value) for _, value in points]
     down = [min(0.0, value) for _, value in points]
     traces = [
-        _line("owed to you", x, up, "@owed", fill="tozeroy", fillcolor="@owed/3", line={"shape": "hv"}, hovertemplate="%{y:.3~s}"),
-        _line("served above promise", x, down, "@above", fill="tozeroy", fillcolor="@above/3", line={"shape": "hv"}, hovertemplate="%{y:.3~s}"),
-    ]  # fmt: skip
+        _line(
+            "owed to you",
+            x,
+            up,
+            "@owed",
+            fill="tozeroy",
+            fillcolor="@owed/3",
+            line={"shape": "hv"},
+            hovertemplate="%{y:.3~s}",
+        ),
+        _line(
+            "served above promise",
+            x,
+            down,
+            "@above",
+            fill="tozeroy",
+            fillcolor="@above/3",
+            line={"shape": "hv"},
+            hovertemplate="%{y:.3~s}",
+        ),
+    ]
     shape = layout(unit)
     shape["yaxis"].update({"zeroline": True, "zerolinecolor": "@capacity", "zerolinewidth": 1.5, "rangemode": "normal"})
     return {"data": traces, "layout": shape, "meta": {}}
@@ -189,8 +308,15 @@ def usage_bars(rows: Sequence[tuple[datetime, float, float]], step_s: int) -> Fi
     """Input and output tokens per step."""
     x = [moment(at) + step_s * 500 for at, _, _ in rows]
     traces = [
-        {"type": "bar", "name": name, "x": x, "y": [row[index] for row in rows], "width": step_s * 1000 * 0.86,
-         "marker": {"color": color}, "hovertemplate": "%{y:.3~s}"}
+        {
+            "type": "bar",
+            "name": name,
+            "x": x,
+            "y": [row[index] for row in rows],
+            "width": step_s * 1000 * 0.86,
+            "marker": {"color": color},
+            "hovertemplate": "%{y:.3~s}",
+        }
         for index, name, color in ((1, "Input", "@above"), (2, "Output", "@elastic"))
-    ]  # fmt: skip
+    ]
     return {"data": traces, "layout": layout(f"tokens per {_span(step_s)}", barmode="stack", bargap=0), "meta": {}}

@@ -1,4 +1,4 @@
-"""Browser assets that installed Python packages carry: only the files used, under ``vendor/``; none is committed here."""
+"""Browser assets that installed packages carry: only the files used, under ``vendor/``; none is committed here."""
 
 from __future__ import annotations
 

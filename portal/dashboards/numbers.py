@@ -1,4 +1,4 @@
-"""How numbers are written: at most three significant digits, an SI prefix, the unit beside it. ``numbers.js`` is its twin.
+"""How numbers are written: three significant digits at most, an SI prefix, the unit. ``numbers.js`` is its twin.
 
 The rule: whole numbers below 1,000 as they are; below 1,000 otherwise three digits without idle zeros; above, a prefix
 and three digits with them (so that 1.20 k does not jump in width to 1.2 k while it changes).

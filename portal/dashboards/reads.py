@@ -28,10 +28,11 @@ def live_states(pool_ids: Sequence[int]) -> dict[int, LiveState]:
     return {pool_id: state for pool_id, state in states.items() if state is not None}
 
 
-def _rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _rows(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def pool_history(pool_id: int, span: Range, now: datetime) -> list[PoolPoint]:
@@ -88,5 +89,6 @@ def entitlement_history(entitlement_id: int, span: Range, now: datetime) -> list
         [timedelta(seconds=span.step_s), entitlement_id, now - timedelta(seconds=span.seconds)],
     )
     return [
-        EntitlementPoint(r[0], [float(v) for v in r[1:4]], [float(v) for v in r[4:7]], float(r[7]), int(r[8])) for r in rows
+        EntitlementPoint(r[0], [float(v) for v in r[1:4]], [float(v) for v in r[4:7]], float(r[7]), int(r[8]))
+        for r in rows
     ]

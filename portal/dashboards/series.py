@@ -93,7 +93,9 @@ def _percent(part: float, whole: float) -> float:
 def gauges(state: LiveState | None) -> list[Gauge]:
     """The three gauges of a pool; "no data" is not zero."""
     if state is None:
-        return [Gauge(key, title, numbers.NONE, "no data", "no data", "unknown", "", 0, 0, 0) for key, title in DIMENSIONS]
+        return [
+            Gauge(key, title, numbers.NONE, "no data", "no data", "unknown", "", 0, 0, 0) for key, title in DIMENSIONS
+        ]
     return [_gauge(state, index) for index in range(3)]
 
 
@@ -186,7 +188,8 @@ def fit_sentence(row: LiveRow, found: Fit) -> str:
     if found.requests == 0:
         return f"No further request of your usual size fits right now. What binds: {name} ({ceiling})."
     many = "request" if found.requests == 1 else "requests"
-    return f"You can send about {found.requests:,} more {many} of your usual size now. What binds first: {name} ({ceiling})."
+    about = f"You can send about {found.requests:,} more {many} of your usual size now."
+    return f"{about} What binds first: {name} ({ceiling})."
 
 
 def state_sentence(state: LiveState | None) -> str:

@@ -29,12 +29,13 @@ def usual_request(tenant: Tenant, entitlement_id: int) -> Triple:
     """The mean of the last settled requests: tokens, KV bytes, slots. The default when there is none yet."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT avg(charged_tokens), avg(kv_bytes), avg(concurrency) FROM (SELECT charged_tokens, kv_bytes, concurrency"
-            " FROM billing_usageevent WHERE tenant_id = %s AND entitlement_id = %s"
-            " ORDER BY settled_at DESC LIMIT %s) AS latest",
+            "SELECT avg(charged_tokens), avg(kv_bytes), avg(concurrency)"
+            " FROM (SELECT charged_tokens, kv_bytes, concurrency FROM billing_usageevent"
+            " WHERE tenant_id = %s AND entitlement_id = %s ORDER BY settled_at DESC LIMIT %s) AS latest",
             [tenant.pk, entitlement_id, USUAL_OVER],
         )
-        tokens, kv_bytes, slots = cursor.fetchone() or (None, None, None)
+        means: Any = cursor.fetchone() or (None, None, None)
+    tokens, kv_bytes, slots = means
     return DEFAULT_USUAL if tokens is None else (float(tokens), float(kv_bytes), float(slots))
 
 
@@ -57,12 +58,15 @@ def _model(span: Range) -> type[UsageMinute] | type[UsageHour]:
 
 def usage_by_key(tenant: Tenant, span: Range, now: datetime) -> list[UsageRow]:
     """Usage over a span, by key and pool, most tokens first."""
-    found = (
+    found: Any = (
         _model(span)
         .objects.filter(tenant_id=tenant.pk, at__gte=now - timedelta(seconds=span.seconds))
         .values("key_id", "entitlement_id")
         .annotate(
-            **{f"sum_{name}": Sum(name) for name in ("requests", "failed", "input_tokens", "output_tokens", "charged_tokens")},
+            **{
+                f"sum_{name}": Sum(name)
+                for name in ("requests", "failed", "input_tokens", "output_tokens", "charged_tokens")
+            },
             ttft=Sum("ttft_ms_sum"),
             ttft_n=Sum("ttft_count"),
         )
@@ -92,7 +96,7 @@ def usage_steps(tenant: Tenant, span: Range, now: datetime) -> tuple[int, list[t
         cursor.execute(
             f"SELECT date_bin(%s, at, TIMESTAMPTZ '2020-01-01') AS bin, sum(input_tokens), sum(output_tokens)"  # noqa: S608
             f" FROM {_model(span)._meta.db_table} WHERE tenant_id = %s AND at >= %s GROUP BY bin ORDER BY bin",
-            [timedelta(seconds=step_s), tenant.pk, now - timedelta(seconds=span.seconds)],
+            [str(timedelta(seconds=step_s)), tenant.pk, now - timedelta(seconds=span.seconds)],
         )
         return step_s, [(at, float(a), float(b)) for at, a, b in cursor.fetchall()]
 
@@ -125,7 +129,15 @@ def debt_statement(tenant: Tenant, before: int | None, most: int = 50) -> list[P
     for entry in entries.select_related("transfer__pool").order_by("-pk")[:most]:
         move = entry.transfer
         rows.append(
-            Posting(entry.pk, move.at, move.kind, move.pool.slug, entry.amount_millitokens / 1000, total / 1000, move.details)
+            Posting(
+                entry.pk,
+                move.at,
+                move.kind,
+                move.pool.slug,
+                entry.amount_millitokens / 1000,
+                total / 1000,
+                move.details,
+            )
         )
         total -= entry.amount_millitokens
     return rows
@@ -141,7 +153,7 @@ def debt_series(tenant: Tenant, span: Range, now: datetime) -> list[tuple[dateti
             "SELECT date_bin(%s, t.at, TIMESTAMPTZ '2020-01-01') AS bin, sum(e.amount_millitokens) FROM billing_entry e"
             " JOIN billing_account a ON a.id = e.account_id JOIN billing_transfer t ON t.id = e.transfer_id"
             " WHERE a.tenant_id = %s AND t.at >= %s GROUP BY bin ORDER BY bin",
-            [timedelta(seconds=span.step_s), tenant.pk, since],
+            [str(timedelta(seconds=span.step_s)), tenant.pk, since],
         )
         steps = cursor.fetchall()
     points, balance = [(since, start / 1000)], float(start)

@@ -24,7 +24,7 @@ class Grant(NamedTuple):
     tenant_id: int | None
 
 
-@database_sync_to_async
+@database_sync_to_async  # type: ignore[untyped-decorator]
 def grant(user_id: int | None, pool_id: int, tenant_slug: str | None) -> Grant | None:
     """The right to listen, read from the database as it is now; None when there is none.
 

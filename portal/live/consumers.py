@@ -17,7 +17,7 @@ FORBIDDEN = 4403
 RECHECK_S = 30.0
 
 
-class PoolConsumer(AsyncWebsocketConsumer):
+class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no annotations
     """``/ws/pools/<id>/`` for operators, ``/ws/t/<slug>/pools/<id>/`` for a tenant's people.
 
     Refused before the handshake is answered (HTTP 403). Rights are read again every half minute: a person who lost
@@ -78,4 +78,5 @@ class PoolConsumer(AsyncWebsocketConsumer):
 
     async def _grant(self) -> Grant | None:
         route = self.scope["url_route"]["kwargs"]
-        return await grant(self._user_id(), route["pool_id"], route.get("slug"))
+        found: Grant | None = await grant(self._user_id(), route["pool_id"], route.get("slug"))
+        return found

@@ -48,7 +48,7 @@
   function redraw(entry) {
     var look = palette(), figure = entry.figure, layout = coloured(figure.layout, look);
     var data = coloured(figure.data, look).map(localX);
-    if (entry.node.clientWidth < 480) layout.legend = Object.assign({}, layout.legend, { entrywidth: 104, font: { size: 11 } });
+    if (entry.node.clientWidth < 480) layout.legend = Object.assign({}, layout.legend, { entrywidth: 74, font: { size: 11 } });
     if (entry.window && entry.end) {
       layout.xaxis.range = [entry.end - entry.window * 1000 + shift, entry.end + shift];
     }

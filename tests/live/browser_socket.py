@@ -13,7 +13,14 @@ class BrowserSocket(ApplicationCommunicator):
     def __init__(self, application: Any, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(
             application,
-            {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": [], "state": {}},
+            {
+                "type": "websocket",
+                "path": path,
+                "query_string": b"",
+                "headers": headers,
+                "subprotocols": [],
+                "state": {},
+            },
         )
 
     async def connect(self) -> tuple[bool, int | None]:

@@ -64,7 +64,9 @@ async def test_tenant_sees_its_own_rows_and_no_sum_of_others(cookie_of: Cookie) 
     await socket.disconnect()
 
 
-@pytest.mark.parametrize("path", ["/ws/pools/{pool}/", "/ws/t/alice/pools/{pool}/", "/ws/t/eve/pools/999/", "/ws/elsewhere/"])
+@pytest.mark.parametrize(
+    "path", ["/ws/pools/{pool}/", "/ws/t/alice/pools/{pool}/", "/ws/t/eve/pools/999/", "/ws/elsewhere/"]
+)
 async def test_another_tenant_is_refused(path: str, cookie_of: Cookie) -> None:
     world, (eda,) = await world_and("eda")
     socket = knock(path.format(pool=world.pool.pk), await sync_to_async(cookie_of)(eda))
@@ -76,7 +78,9 @@ async def test_nobody_is_refused() -> None:
     assert (await knock(f"/ws/pools/{world.pool.pk}/").connect())[0] is False
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://testserver.evil.example", "http://testserver:81", "null", ""])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "http://testserver.evil.example", "http://testserver:81", "null", ""]
+)
 async def test_foreign_origin_is_refused(origin: str, cookie_of: Cookie) -> None:
     world, (olga,) = await world_and("olga")
     socket = knock(f"/ws/pools/{world.pool.pk}/", await sync_to_async(cookie_of)(olga), origin)

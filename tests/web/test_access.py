@@ -36,7 +36,9 @@ PAGES = sorted({p.name for p in patterns() if p.name and hasattr(p.callback, "ac
 def address(name: str, everybody: Everybody) -> str:
     """The page's address in Alice's world."""
     if name.startswith("tenant-key-revoke"):
-        key = ApiKey.objects.create(tenant=everybody.world.alice.tenant, name="k", prefix="tp", digest="d", created_at=now())
+        key = ApiKey.objects.create(
+            tenant=everybody.world.alice.tenant, name="k", prefix="tp", digest="d", created_at=now()
+        )
         return reverse(name, args=["alice", key.pk])
     if name.startswith("tenant-"):
         return reverse(name, args=["alice"])
@@ -92,7 +94,9 @@ def test_unknown_things_are_404_with_a_page(everybody: Everybody, as_: As) -> No
         assert b"To the start" in answer.content
 
 
-def test_a_view_that_declares_nothing_is_refused(everybody: Everybody, as_: As, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_that_declares_nothing_is_refused(
+    everybody: Everybody, as_: As, monkeypatch: pytest.MonkeyPatch
+) -> None:
     view = next(p.callback for p in patterns() if p.name == "overview")
     monkeypatch.delattr(view, "access")
     assert as_(everybody.olga).get("/overview/").status_code == 403
@@ -101,3 +105,12 @@ def test_a_view_that_declares_nothing_is_refused(everybody: Everybody, as_: As, 
 def test_fragments_say_that_the_session_ended(everybody: Everybody, as_: As) -> None:
     assert as_(None).get("/pools/chat-8b/endpoints/", HTTP_HX_REQUEST="true").status_code == 401
     assert as_(None).get("/pools/chat-8b/charts/", HTTP_ACCEPT="application/json").status_code == 401
+
+
+def test_back_office_is_for_superusers_and_changes_nothing(everybody: Everybody, as_: As) -> None:
+    assert as_(everybody.olga).get("/back-office/").status_code == 302
+    root = User.objects.create_superuser("root@example.org", "correct horse battery")
+    client = as_(root)
+    assert client.get("/back-office/").status_code == 200
+    assert client.get("/back-office/pools/entitlement/").status_code == 200
+    assert client.get("/back-office/accounts/tenant/add/").status_code == 403

@@ -19,30 +19,48 @@ from tests.web.conftest import Everybody
 As = Callable[[User | None], Client]
 COUNTS = Path(__file__).with_name("query_counts.json")
 RATCHET = {
-    "overview": "/overview/", "pools": "/pools/", "pool": "/pools/chat-8b/", "pool charts": "/pools/chat-8b/charts/",
-    "tiers": "/tiers/", "tier": "/tiers/elastic/", "entitlements": "/entitlements/", "tenants": "/tenants/",
-    "scaling": "/scaling/", "system": "/system/", "tenant home": "/t/eve/", "tenant charts": "/t/eve/charts/",
-    "tenant usage": "/t/eve/usage/", "tenant debt": "/t/eve/debt/", "tenant keys": "/t/eve/keys/",
-}  # fmt: skip
+    "overview": "/overview/",
+    "pools": "/pools/",
+    "pool": "/pools/chat-8b/",
+    "pool charts": "/pools/chat-8b/charts/",
+    "tiers": "/tiers/",
+    "tier": "/tiers/elastic/",
+    "entitlements": "/entitlements/",
+    "tenants": "/tenants/",
+    "scaling": "/scaling/",
+    "system": "/system/",
+    "tenant home": "/t/eve/",
+    "tenant charts": "/t/eve/charts/",
+    "tenant usage": "/t/eve/usage/",
+    "tenant debt": "/t/eve/debt/",
+    "tenant keys": "/t/eve/keys/",
+}
 
 
 @pytest.mark.parametrize("name", RATCHET)
 def test_query_counts_only_fall(name: str, everybody: Everybody, as_: As) -> None:
     client = as_(everybody.olga)
     client.get(RATCHET[name])
-    with CaptureQueriesContext(connection, ) as seen:
+    with CaptureQueriesContext(
+        connection,
+    ) as seen:
         assert client.get(RATCHET[name]).status_code == 200
     known = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
     if os.environ.get("WRITE_QUERY_COUNTS"):
         COUNTS.write_text(json.dumps({**known, name: len(seen)}, indent=1, sort_keys=True) + "\n")
         return
-    assert len(seen) <= known[name], f"{name} asks {len(seen)} queries, {known[name]} were enough before: see N+1 or justify"
+    assert len(seen) <= known[name], (
+        f"{name} asks {len(seen)} queries, {known[name]} were enough before: see N+1 or justify"
+    )
     assert len(seen) <= 30
 
 
 def test_pages_carry_a_strict_policy(everybody: Everybody, as_: As) -> None:
     client = as_(everybody.olga)
-    plain, charts = client.get("/tiers/")["Content-Security-Policy"], client.get("/pools/chat-8b/")["Content-Security-Policy"]
+    plain, charts = (
+        client.get("/tiers/")["Content-Security-Policy"],
+        client.get("/pools/chat-8b/")["Content-Security-Policy"],
+    )
     assert "script-src 'self';" in plain and "unsafe" not in plain
     assert "script-src 'self';" in charts and "style-src 'self' 'unsafe-inline'" in charts
     assert client.get("/sign-in/")["X-Frame-Options"] == "DENY"
@@ -51,7 +69,7 @@ def test_pages_carry_a_strict_policy(everybody: Everybody, as_: As) -> None:
 @pytest.mark.parametrize("at", ["/overview/", "/pools/chat-8b/", "/t/eve/", "/t/eve/keys/", "/system/"])
 def test_no_inline_script_and_no_foreign_address(at: str, everybody: Everybody, as_: As) -> None:
     text = as_(everybody.olga).get(at).content.decode()
-    assert "<script>" not in text and "onclick=" not in text and ' style=' not in text
+    assert "<script>" not in text and "onclick=" not in text and " style=" not in text
     assert "https://" not in text
 
 
@@ -112,5 +130,12 @@ def test_usage_leaves_as_csv(everybody: Everybody, as_: As) -> None:
 
 def test_odd_filters_break_nothing(everybody: Everybody, as_: As) -> None:
     client = as_(everybody.olga)
-    for at in ("/entitlements/?after=x&state=nope", "/entitlements/?q=%00", "/scaling/?after=-1", "/t/eve/debt/?before=99999999999999999999", "/pools/chat-8b/?range=9y&dimension=x", "/tenants/?after=9999999999999999999999"):  # fmt: skip
+    for at in (
+        "/entitlements/?after=x&state=nope",
+        "/entitlements/?q=%00",
+        "/scaling/?after=-1",
+        "/t/eve/debt/?before=99999999999999999999",
+        "/pools/chat-8b/?range=9y&dimension=x",
+        "/tenants/?after=9999999999999999999999",
+    ):
         assert client.get(at).status_code in {200, 400}, at

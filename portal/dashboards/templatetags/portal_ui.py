@@ -33,12 +33,14 @@ def size(value: float | None) -> SafeString:
 @register.simple_tag
 def signed(value: float | None, unit: str = "") -> SafeString:
     """A signed number; the exact one on hover."""
-    return format_html('<span class="num" title="{}">{}</span>', numbers.exact(value, unit), numbers.signed(value, unit))
+    return format_html(
+        '<span class="num" title="{}">{}</span>', numbers.exact(value, unit), numbers.signed(value, unit)
+    )
 
 
 @register.simple_tag
 def moment(value: datetime | None, style: str = "both") -> SafeString:
-    """A moment: UTC in the HTML and on hover, in the reader's own zone once app.js has run. ``style``: both, time, ago."""
+    """A moment: UTC in the HTML and on hover, the reader's own zone once app.js has run. ``style``: both, time."""
     if value is None:
         return format_html('<span class="muted">{}</span>', numbers.NONE)
     shown = value.strftime("%H:%M:%S" if style == "time" else "%Y-%m-%d %H:%M")

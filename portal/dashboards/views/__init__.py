@@ -1,1 +1,1 @@
-"""The pages that join the domains. Each asks for rows, shapes them (series), draws them (figures), and says who may look."""
+"""The pages that join the domains. Each asks for rows, shapes them (series), draws them (figures)."""

@@ -89,7 +89,9 @@ def system(request: HttpRequest) -> HttpResponse:
     for pool in pools:
         state = states.get(pool.pk)
         age = state.age_ms(moment) if state is not None else None
-        ticks.append((pool, age, state.lag_ms if state else None, "ok" if age is not None and age < STALE_MS else "late"))
+        ticks.append(
+            (pool, age, state.lag_ms if state else None, "ok" if age is not None and age < STALE_MS else "late")
+        )
     counts: dict[str, int] = {}
     for state_name in Endpoint.objects.values_list("state", flat=True).exclude(state="stopped")[:5000]:
         counts[state_name] = counts.get(state_name, 0) + 1
@@ -100,7 +102,10 @@ def system(request: HttpRequest) -> HttpResponse:
 def stores() -> dict[str, Any]:
     """Versions and sizes of both stores."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('server_version'), pg_database_size(current_database()), count(*) FROM pg_stat_activity")
+        cursor.execute(
+            "SELECT current_setting('server_version'), pg_database_size(current_database()), count(*)"
+            " FROM pg_stat_activity"
+        )
         version, size, sessions = cursor.fetchone() or ("?", 0, 0)
     info: Any = hot().info()
     return {

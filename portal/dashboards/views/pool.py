@@ -96,7 +96,8 @@ def table(found: Pool, state: LiveState | None) -> list[TableRow]:
     rows.sort(key=lambda row: (_class_order(row.tier.service_class), row.tenant.slug))
     live = {row.pk: state.rows.get(row.pk) if state is not None else None for row in rows}
     return [
-        TableRow(row, seen := live[row.pk], bullets(seen), debt_words(seen.debt) if seen is not None else "") for row in rows
+        TableRow(row, seen := live[row.pk], bullets(seen), debt_words(seen.debt) if seen is not None else "")
+        for row in rows
     ]
 
 

@@ -45,8 +45,13 @@ def home(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         balance = tenant_reads.debt_balance(tenant)
         usage = tenant_reads.usage_by_key(tenant, RANGES[2], moment)[:6]
         context: dict[str, Any] = {
-            "nav": "tenant-home", "tenant": tenant, "entitlements": rows, "entitlement": chosen, "balance": balance, "usage": usage,
-        }  # fmt: skip
+            "nav": "tenant-home",
+            "tenant": tenant,
+            "entitlements": rows,
+            "entitlement": chosen,
+            "balance": balance,
+            "usage": usage,
+        }
         if chosen is None:
             return page(request, "dashboards/tenant_home.html", context)
         usual = tenant_reads.usual_request(tenant, chosen.pk)
@@ -123,7 +128,10 @@ def usage(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     span = range_of(request.GET.get("range", "24h"))
     with tenant_scope(tenant.pk):
         rows = tenant_reads.usage_by_key(tenant, span, now())
-    totals = {name: sum(getattr(row, name) for row in rows) for name in ("requests", "failed", "input_tokens", "output_tokens")}
+    totals = {
+        name: sum(getattr(row, name) for row in rows)
+        for name in ("requests", "failed", "input_tokens", "output_tokens")
+    }
     context = {"nav": "tenant-usage", "tenant": tenant, "rows": rows, "ranges": RANGES, "range": span, "totals": totals}
     return page(request, "dashboards/tenant_usage.html", context, charts=True)
 
@@ -169,9 +177,14 @@ def debt(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         balance = tenant_reads.debt_balance(tenant)
         rows = tenant_reads.debt_statement(tenant, before)
     context = {
-        "nav": "tenant-debt", "tenant": tenant, "balance": balance, "rows": rows, "ranges": RANGES, "range": span,
+        "nav": "tenant-debt",
+        "tenant": tenant,
+        "balance": balance,
+        "rows": rows,
+        "ranges": RANGES,
+        "range": span,
         "next": rows[-1].entry_id if len(rows) == 50 else None,
-    }  # fmt: skip
+    }
     return page(request, "dashboards/tenant_debt.html", context, charts=True)
 
 
