@@ -31,6 +31,7 @@ class Seen:
     cut_by_client: int
     broken: int
     good_tokens: int
+    failed: int
     witness_sent: int
     witness_refused: int
     witness_broken: int
@@ -73,6 +74,7 @@ def _admission(store: StoreBooks, seen: Seen) -> Iterator[Check]:
 
 
 def _promises(store: StoreBooks, seen: Seen, over: dict[str, Any]) -> Iterator[Check]:
+    yield _equal("answers that failed or broke off", 0, seen.failed)
     yield Check("requests of witnesses within their base", "≥ 1", f"{seen.witness_sent:,}", seen.witness_sent >= 1)
     yield Check("of those refused", "0", f"{seen.witness_refused:,} {seen.refusals}".strip(), seen.witness_refused == 0)
     yield _equal("of those broken", 0, seen.witness_broken)

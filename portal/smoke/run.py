@@ -97,6 +97,7 @@ def seen_of(all_others: Figures, witness: Figures) -> Seen:
         broken=sum(one.endings["failed"] + one.endings["unfinished"] for one in both)
         + sum(sum(count for code, count in one.turned_away.items() if code in BROKEN) for one in both),
         good_tokens=sum(one.good_tokens for one in both),
+        failed=all_others.endings["failed"],
         witness_sent=witness.sent,
         witness_refused=witness.endings["refused"],
         witness_broken=witness.endings["failed"] + witness.endings["preempted"],
@@ -104,7 +105,8 @@ def seen_of(all_others: Figures, witness: Figures) -> Seen:
     )
 
 
-BROKEN = frozenset({"preempted", "upstream_error", "upstream_timeout", "no_endpoint", "timeout", "unreachable"})
+_UPSTREAM = ("upstream_error", "upstream_timeout", "upstream_unavailable")
+BROKEN = frozenset({"preempted", "timeout", "unreachable", *_UPSTREAM})
 """Codes of answers that may have had a reservation although the client got no 200."""
 
 

@@ -62,7 +62,7 @@ def settle(world: World, request_id: str, row: Any, outcome: str = "completed") 
 
 
 def seen(**changes: int) -> Seen:
-    honest = Seen(SENT, SENT, 0, 0, 40 * SENT, witness_sent=1, witness_refused=0, witness_broken=0)
+    honest = Seen(SENT, SENT, 0, 0, 40 * SENT, 0, witness_sent=1, witness_refused=0, witness_broken=0)
     return replace(honest, **changes)
 
 
@@ -167,6 +167,7 @@ def test_who_tampers_is_noticed(world: World, tamper: Callable[[World], None], n
         (seen(witness_refused=1), OVER, "of those refused"),
         (seen(witness_sent=0), OVER, "requests of witnesses within their base"),
         (seen(witness_broken=1), OVER, "of those broken"),
+        (seen(failed=1), OVER, "answers that failed or broke off"),
         (seen(admitted=SENT - 1), OVER, "reservations and answers clients got"),
         (seen(completed=SENT - 1), OVER, "completed requests, clients and rows"),
         (seen(good_tokens=40 * SENT + 1), OVER, "their output tokens, clients and rows"),
