@@ -8,7 +8,7 @@ from billing.services.ledger import ledger_post
 from billing.services.partitions import partitions_make
 from billing.services.usage import usage_drain
 from pools.models import Pool
-from pools.tasks import LOCK_MS, surviving
+from pools.tasks import LOCK_MS, asking_books, surviving
 from portal.lib import clock
 from portal.lib.hot import hot
 from portal.lib.locks import store_lock
@@ -17,7 +17,9 @@ from portal.lib.locks import store_lock
 @shared_task
 def usage() -> None:
     """Settled requests, into the books. Archived pools too, until their streams are empty."""
-    with surviving("usage"):
+    with asking_books("usage") as may:
+        if not may:
+            return
         for pool_id in Pool.objects.order_by("pk").values_list("pk", flat=True):
             deed = f"usage:{pool_id}"
             with surviving(deed), store_lock(hot(), deed, LOCK_MS) as mine:
@@ -28,12 +30,14 @@ def usage() -> None:
 @shared_task
 def ledger() -> None:
     """Debts, from samples into the ledger."""
-    with surviving("ledger"):
-        ledger_post(clock.now())
+    with asking_books("ledger") as may:
+        if may:
+            ledger_post(clock.now())
 
 
 @shared_task
 def partitions() -> None:
     """Tomorrow's partitions."""
-    with surviving("partitions"):
-        partitions_make(clock.now())
+    with asking_books("partitions") as may:
+        if may:
+            partitions_make(clock.now())

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError
 from pools.counters.types import CounterUnavailable
 from pools.models import Pool
 from pools.services.binding import binding_reconcile
+from pools.services.books import books_answered, books_away, books_failed, books_failures, books_may_be_asked
 from pools.services.documents import documents_refresh
 from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop
 from pools.services.scaling import scaling_reconcile
@@ -40,6 +41,8 @@ def surviving(deed: str) -> Iterator[None]:
     try:
         yield
     except AWAY as error:
+        if isinstance(error, DatabaseError):
+            books_failed()
         if deed not in _silent:
             _silent.add(deed)
             log.warning("%s waits: %s: %s", deed, type(error).__name__, str(error).partition("\n")[0])
@@ -51,10 +54,20 @@ def surviving(deed: str) -> Iterator[None]:
             log.warning("%s goes on", deed)
 
 
+@contextmanager
+def asking_books(deed: str) -> Iterator[bool]:
+    """:func:`surviving` for a deed that needs the books; yields False, and the deed leaves it, while they are away."""
+    may, failures = books_may_be_asked(), books_failures()
+    with surviving(deed):
+        yield may
+        if may and books_failures() == failures:
+            books_answered()
+
+
 def each_pool(deed: str, shard: int, act: Callable[[int], Any]) -> None:
     """Acts on every pool of a shard under the pool's own lock; one pool's trouble is not another's."""
-    with surviving(deed):
-        for pool_id in shard_pools(shard):
+    with asking_books(deed) as may:
+        for pool_id in shard_pools(shard) if may else ():
             with surviving(f"{deed} of pool {pool_id}"), store_lock(hot(), f"{deed}:{pool_id}", LOCK_MS) as mine:
                 if mine:
                     act(pool_id)
@@ -77,6 +90,8 @@ def binding(shard: int) -> None:
 @shared_task
 def endpoints(shard: int) -> None:
     """Start, watch, drain and stop replicas; publish routes."""
+    if books_away():
+        return  # binding tries them; without them no replica may be started or stopped
     with surviving("endpoints"):
         scrapes = endpoints_scrape(shard_pools(shard), clock.now())
         each_pool("endpoints", shard, lambda pool_id: endpoints_reconcile(pool_id, clock.now(), scrapes))
@@ -100,14 +115,14 @@ def reap(shard: int) -> None:
 @shared_task
 def documents() -> None:
     """Keys and pools as the books have them; everything anew when the hot store lost its data."""
-    with surviving("documents"), store_lock(hot(), "documents", LOCK_MS) as mine:
-        if mine:
+    with asking_books("documents") as may, store_lock(hot(), "documents", LOCK_MS) as mine:
+        if may and mine:
             documents_refresh(clock.now())
 
 
 @shared_task
 def orphans() -> None:
     """Stop endpoint processes nobody owns."""
-    with surviving("orphans"), store_lock(hot(), "orphans", LOCK_MS) as mine:
-        if mine:
+    with asking_books("orphans") as may, store_lock(hot(), "orphans", LOCK_MS) as mine:
+        if may and mine:
             orphans_stop(list(Pool.objects.filter(archived_at__isnull=True)))

@@ -18,10 +18,11 @@ from django.db import IntegrityError, connection, transaction
 from pools.choices import Refusal
 from pools.mechanism.ordering import ClassCode, Floats, StateCode
 from pools.mechanism.tick_types import TickState
+from pools.services.books import books_away, books_failed
 from portal.lib.hot import hot
 
 if TYPE_CHECKING:
-    from pools.services.tick import PoolResult
+    from pools.services.tick_decide import PoolResult
     from pools.services.tick_memory import Seen, Sums
     from pools.services.tick_show import Board
 
@@ -58,6 +59,9 @@ def samples_store(
         entitlements += _entitlement_rows(one, float(windows_s[index]), mine, admitted[one.rows], at)
         pools.append(_pool_row(one, board, lag_ms, bool(seen.contended[index]), mine, at))
     batch = orjson.dumps([entitlements, pools])
+    if books_away():
+        _wait(batch)
+        return
     try:
         backlog_store()
         _copy(entitlements, pools)
@@ -65,10 +69,15 @@ def samples_store(
         log.info("samples of %s are stored already", at)
     except DatabaseError as error:
         log.warning("samples wait in the hot store: the books cannot be written (%s)", type(error).__name__)
-        pipe = hot().pipeline(transaction=False)
-        pipe.rpush(BACKLOG, batch)
-        pipe.ltrim(BACKLOG, -LONGEST_BACKLOG, -1)
-        pipe.execute()
+        books_failed()
+        _wait(batch)
+
+
+def _wait(batch: bytes) -> None:
+    pipe = hot().pipeline(transaction=False)
+    pipe.rpush(BACKLOG, batch)
+    pipe.ltrim(BACKLOG, -LONGEST_BACKLOG, -1)
+    pipe.execute()
 
 
 def backlog_store() -> int:

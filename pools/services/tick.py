@@ -4,35 +4,31 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import cast
 
 import numpy as np
-from django.conf import settings
 from django.db import Error as DatabaseError
 
 from pools.counters.snapshot import PoolCounters
 from pools.counters.types import TickWrite
-from pools.mechanism.ordering import Floats, Whole
-from pools.mechanism.tick import tick
-from pools.mechanism.tick_state import KeptState, align
-from pools.mechanism.tick_types import EntitlementColumns, PoolColumns, TickInput, TickResult, TickSettings, TickState
+from pools.mechanism.ordering import Floats
+from pools.mechanism.tick_types import TickState
+from pools.services.books import books_away, books_failed
 from pools.services.configuring import terms_key
 from pools.services.documents import documents_refresh
 from pools.services.live import live_send
-from pools.services.samples import debts_recall, samples_store
+from pools.services.samples import samples_store
 from pools.services.store import counters
-from pools.services.tick_memory import TRANSIENT, Change, Memory, Seen, Sums, aligned, change, joined, see
+from pools.services.tick_decide import INTERVAL_MS, PoolResult, freeze, limits_decide, memory_keys, memory_recall
+from pools.services.tick_memory import Change, Memory, Seen, Sums
 from pools.services.tick_show import Board, boards, message_of
 from pools.services.tick_terms import TickTerms, terms_cached, terms_for
 from portal.lib.hot import hot
 
 log = logging.getLogger(__name__)
-INTERVAL_MS = 1000
-DEBT_INTERVAL_MS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +43,11 @@ class ShardTick:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolResult:
-    """One pool's slice: its terms, rows of the shard's arrays, and the tick's answer for the group it belongs to."""
-
-    terms: TickTerms
-    rows: slice
-    group_rows: slice
-    group_index: int
-    result: TickResult
-    pool_index: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Shard:
     """Pools in tick order with everything read about them."""
 
     terms: list[TickTerms]
-    seen: Seen
+    snapshots: list[PoolCounters]
     boards: list[Board]
 
 
@@ -72,28 +56,24 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
     read = _read(pool_ids, now)
     if read is None:
         return ShardTick(0, 0, False, 0, ())
-    memory = _recall(shard)
-    before = aligned(memory.sums if memory else None, read.seen, INTERVAL_MS)
-    moved = change(before, read.seen)
-    at_ms = float(read.seen.at_ms.max())
-    debt_step = at_ms - float(before.sampled_ms.min()) >= DEBT_INTERVAL_MS - INTERVAL_MS / 2
-    kept = _kept(memory, read.seen, now)
-    results, state = _decide(read, moved, kept, debt_step)
+    frozen = freeze(read.terms, read.snapshots, memory_recall(shard), now)
+    before, moved, at_ms = frozen.before, frozen.moved, frozen.at_ms
+    results, state = limits_decide(frozen)
     next_ms = int(at_ms) + INTERVAL_MS
     for one in results:
         counters().write_tick(one.terms.pool_id, _write_of(one, next_ms))
-    lag_ms = max(0, round(float((read.seen.at_ms - before.at_ms).max()) - INTERVAL_MS))
-    _remember(shard, Memory(state, _sums_after(before, read.seen, moved, debt_step)))
-    if debt_step:
+    lag_ms = max(0, round(float((frozen.seen.at_ms - before.at_ms).max()) - INTERVAL_MS))
+    _remember(shard, Memory(state, _sums_after(before, frozen.seen, moved, frozen.debt_step)))
+    if frozen.debt_step:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
-        samples_store(results, read.seen, before, read.boards, lag_ms, at, _windows(kept, moved))
+        samples_store(results, frozen.seen, before, read.boards, lag_ms, at, _windows(frozen.kept, moved))
     live_send(
         [
-            (one.terms.pool_id, message_of(one, read.seen, moved, board, lag_ms))
+            (one.terms.pool_id, message_of(one, frozen.seen, moved, board, lag_ms))
             for one, board in zip(results, read.boards, strict=True)
         ]
     )
-    return ShardTick(len(results), int(read.seen.ids.size), debt_step, lag_ms, tuple(results))
+    return ShardTick(len(results), int(frozen.seen.ids.size), frozen.debt_step, lag_ms, tuple(results))
 
 
 def _read(pool_ids: Sequence[int], now: datetime) -> _Shard | None:
@@ -107,19 +87,20 @@ def _read(pool_ids: Sequence[int], now: datetime) -> _Shard | None:
         mine = _terms(pool_id, revision or b"", now)
         if mine is None:
             continue
-        snapshot = counters().snapshot(pool_id)
-        present = np.isin(mine.ids, snapshot.entitlement_ids)
-        terms.append(mine if present.all() else _only(mine, present))
-        snapshots.append(snapshot)
+        terms.append(mine)
+        snapshots.append(counters().snapshot(pool_id))
     if not terms:
         return None
-    return _Shard(terms, see(snapshots, [one.ids for one in terms]), boards([one.pool_id for one in terms]))
+    return _Shard(terms, snapshots, boards([one.pool_id for one in terms]))
 
 
 def _terms(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None:
+    if books_away() and (known := terms_cached(pool_id)) is not None:
+        return known
     try:
         return terms_for(pool_id, revision, now)
     except DatabaseError:
+        books_failed()
         log.warning("pool %s: the books cannot be read, the tick goes on with what it knows", pool_id, exc_info=False)
         return terms_cached(pool_id)
 
@@ -130,110 +111,6 @@ def _rebuild(now: datetime) -> None:
             log.warning("the hot store had lost its documents; they were rebuilt from the books")
     except DatabaseError:
         log.warning("the hot store lost its documents and the books cannot be read; trying again")
-
-
-def _only(terms: TickTerms, present: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> TickTerms:
-    names = ("ids", "tenant_ids", "service_class", "state", "class_weight", "base", "cap", "lendable", "slo_ms")
-    kept: dict[str, Any] = {name: getattr(terms, name)[present] for name in (*names, "largest_cost_tokens")}
-    return replace(terms, **kept)
-
-
-def _kept(memory: Memory | None, seen: Seen, now: datetime) -> TickState:
-    ids, pool_ids = tuple(seen.ids.tolist()), tuple(seen.pool_ids.tolist())
-    kept = memory.kept if memory else KeptState((), (), TickState.fresh(0, 0))
-    state = align(kept, ids, pool_ids)
-    known = set(kept.entitlement_ids)
-    new = [identity for identity in ids if identity not in known]
-    if new:
-        debts_recall(state, ids, new, now)
-    return state
-
-
-def _decide(read: _Shard, moved: Change, state: TickState, debt_step: bool) -> tuple[list[PoolResult], KeptState]:
-    """One call of the mechanism for each group of pools with the same settings: mostly one for the whole shard."""
-    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for index, terms in enumerate(read.terms):
-        groups[(terms.factors, terms.fill)].append(index)
-    ends = np.cumsum([terms.ids.size for terms in read.terms])
-    spans = [slice(int(end) - terms.ids.size, int(end)) for end, terms in zip(ends, read.terms, strict=True)]
-    found: dict[int, PoolResult] = {}
-    parts: list[KeptState] = []
-    whole = KeptState(tuple(read.seen.ids.tolist()), tuple(read.seen.pool_ids.tolist()), state)
-    for group_index, members in enumerate(groups.values()):
-        rows = np.concatenate([np.arange(spans[index].start, spans[index].stop) for index in members])
-        ids = tuple(read.seen.ids[rows].tolist())
-        pool_ids = tuple(read.seen.pool_ids[members].tolist())
-        group = [read.terms[index] for index in members]
-        given = TickInput(
-            entitlements=_columns(group, read.seen, moved, rows),
-            pools=_pools(group),
-            state=align(whole, ids, pool_ids),
-            elapsed_s=moved.elapsed_s[members],
-            debt_step=debt_step,
-            settings=_settings(group[0]),
-        )
-        result = tick(given)
-        parts.append(KeptState(ids, pool_ids, result.state))
-        start = 0
-        for place, index in enumerate(members):
-            size = read.terms[index].ids.size
-            found[index] = PoolResult(
-                read.terms[index], spans[index], slice(start, start + size), group_index, result, place
-            )
-            start += size
-    return [found[index] for index in range(len(read.terms))], joined(parts)
-
-
-def _settings(terms: TickTerms) -> TickSettings:
-    return TickSettings(
-        mode=cast(Literal["strict", "paper"], settings.MECHANISM_MODE),
-        fill="drf" if terms.fill == "drf" else "max_min",
-        factors=terms.factors,
-        limit_interval_s=INTERVAL_MS / 1000,
-        debt_interval_s=DEBT_INTERVAL_MS / 1000,
-    )
-
-
-def _columns(terms: list[TickTerms], seen: Seen, moved: Change, rows: Whole) -> EntitlementColumns:
-    def standing(name: str) -> Floats:
-        return np.concatenate([getattr(one, name) for one in terms])
-
-    counts = [one.ids.size for one in terms]
-    pool = np.repeat(np.arange(len(terms)), counts)
-    # Who was refused from the first request on has no typical request of its own: without the profile's its demand
-    # would be nothing, its limit would stay 0, and it would be refused for ever.
-    typical = np.repeat([one.typical for one in terms], counts, axis=0).reshape(-1, 2)
-    means = np.where(moved.means[rows] > 0, moved.means[rows], typical)
-    service_s = seen.mean_service_s[rows]
-    service_s = np.where(service_s > 0, service_s, np.repeat([one.mean_service_s for one in terms], counts))
-    return EntitlementColumns(
-        pool=pool,
-        service_class=standing("service_class").astype(np.int64),
-        state=standing("state").astype(np.int64),
-        class_weight=standing("class_weight"),
-        base=standing("base"),
-        cap=standing("cap"),
-        lendable=standing("lendable"),
-        slo_ms=standing("slo_ms"),
-        largest_cost_tokens=standing("largest_cost_tokens"),
-        in_flight=seen.in_flight[rows],
-        recent_peak=seen.peak[rows],
-        used=moved.used[rows],
-        offered_tokens=moved.offered[rows],
-        refused=moved.refused[rows][:, TRANSIENT].sum(axis=1),
-        mean_cost_tokens=means[:, 0],
-        work_ratio=moved.work_ratio[rows],
-        mean_kv_bytes=means[:, 1],
-        mean_service_s=service_s,
-    )
-
-
-def _pools(terms: list[TickTerms]) -> PoolColumns:
-    return PoolColumns(
-        capacity=np.stack([one.capacity for one in terms]),
-        sequence_kv_bytes=np.array([one.sequence_kv_bytes for one in terms]),
-        mean_service_s=np.array([one.mean_service_s for one in terms]),
-    )
 
 
 def _write_of(one: PoolResult, next_ms: int) -> TickWrite:
@@ -273,14 +150,5 @@ def _windows(before: TickState, moved: Change) -> Floats:
     return np.asarray(before.window_s + moved.elapsed_s, dtype=float)
 
 
-def _memory_keys(shard: int) -> tuple[str, str]:
-    return f"tp:tick:{shard}:state", f"tp:tick:{shard}:sums"
-
-
-def _recall(shard: int) -> Memory | None:
-    kept, sums = cast(list[bytes | None], hot().mget(_memory_keys(shard)))
-    return Memory.unpacked(kept, sums)
-
-
 def _remember(shard: int, memory: Memory) -> None:
-    hot().mset(dict(zip(_memory_keys(shard), memory.packed(), strict=True)))
+    hot().mset(dict(zip(memory_keys(shard), memory.packed(), strict=True)))

@@ -13,6 +13,7 @@ from django.db import transaction
 from pools.counters.keys import test_clock_key
 from pools.counters.store import CounterStore
 from pools.models import Pool
+from pools.services.books import books_answered
 from portal.lib.hot import hot
 from tests.cast import NOW
 
@@ -20,6 +21,7 @@ from tests.cast import NOW
 @pytest.fixture(autouse=True)
 def _stores(db: None, valkey: object) -> None:
     """A transaction that is rolled back, and a flushed Valkey."""
+    books_answered()
 
 
 @pytest.fixture

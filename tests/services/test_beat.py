@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import OperationalError
 
 from billing import tasks as billing_tasks
 from pools import tasks
+from pools.services import books
 from pools.services.store import hot
 from portal.beat import SteadyScheduler
 from portal.celery import BEATS, app, schedule
@@ -87,3 +89,19 @@ def test_beat_outlives_its_broker_quietly(caplog: pytest.LogCaptureFixture, monk
         "beats are sent again",
     ]
     assert sent == ["entry"]
+
+
+def test_while_the_books_are_away_only_one_in_a_while_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "TRY_AGAIN_S", 3600.0)
+    asked: list[int] = []
+
+    def fail(pool_id: int) -> None:
+        asked.append(pool_id)
+        raise OperationalError("the server is starting up")
+
+    world_make()
+    tasks.each_pool("deed", 0, fail)
+    tasks.each_pool("deed", 0, fail)
+    assert len(asked) == 1 and books.books_away()
+    books.books_answered()
+    assert not books.books_away() and books.books_may_be_asked()
