@@ -447,5 +447,16 @@ class Migration(migrations.Migration):
             model_name="tierdraft",
             constraint=models.UniqueConstraint(fields=("tier", "author"), name="tierdraft_once_per_author"),
         ),
+        migrations.AddField(
+            model_name="tier",
+            name="shadow",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="pools.tierversion",
+            ),
+        ),
         migrations.RunSQL(tenant_policy("pools_entitlementrequest"), migrations.RunSQL.noop),
     ]

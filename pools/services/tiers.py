@@ -1,64 +1,41 @@
-"""Tiers: a named product on one service class; a change of its terms is a new version, in force at once."""
+"""Tiers: a named product on one service class; a change of its terms is a new version.
+
+A version is in force from ``effective_from`` to ``effective_until``; of several whose window is open the one that began
+last counts (``tier_schedule`` lets them begin and end). A version in shadow is never in force (``tier_shadow``).
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
-from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 
-from pools.choices import CLASS_RULES, EntitlementState, FailMode, ServiceClass
+from pools.choices import EntitlementState, ServiceClass
 from pools.models import Entitlement, Tier, TierVersion
-from pools.services.documents import pool_publish
+from pools.models.tiers import VersionStatus
+from pools.services.configuring import counters_configure
+from pools.services.documents import keys_publish
+from pools.services.preview_state import token_check
+from pools.services.tier_terms import TierTerms, terms_problems
 from portal.accounts.services import slug_check
 from portal.audit.services import Actor, audit_record
 from portal.lib.errors import DomainError
 
-LEND_BY_CLASS = {ServiceClass.GUARANTEED: 0.5}
-LONGEST_HOLD_MS = 250
-LARGEST_TOKENS = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class TierTerms:
-    """What a version says. ``burst_*`` multiply the base into the cap; ``slo_ms`` is the target of the first token;
-    prices are micro-units of money per million tokens."""
-
-    class_weight: float
-    burst_tokens: Decimal = Decimal(1)
-    burst_kv: Decimal = Decimal(1)
-    burst_concurrency: Decimal = Decimal(1)
-    lendable_share: float = 0.0
-    slo_ms: int = 1000
-    default_max_tokens: int = 256
-    largest_max_tokens: int = 4096
-    hold_ms: int = 0
-    fail_mode: str = FailMode.CLOSED.value
-    price_input_micro: int = 0
-    price_output_micro: int = 0
-
-    @classmethod
-    def of_class(cls, service_class: str, **changes: Any) -> TierTerms:
-        """The class's own defaults with ``changes``."""
-        rule = CLASS_RULES[ServiceClass(service_class)]
-        burst = Decimal(str(rule.burst))
-        usual = cls(
-            class_weight=rule.class_weight,
-            burst_tokens=burst,
-            burst_kv=burst,
-            burst_concurrency=burst,
-            lendable_share=LEND_BY_CLASS.get(ServiceClass(service_class), 0.0),
-        )
-        return replace(usual, **changes)
-
-    @classmethod
-    def of_version(cls, version: TierVersion) -> TierTerms:
-        """The terms a stored version holds."""
-        return cls(**{item.name: getattr(version, item.name) for item in fields(cls)})
+__all__ = [
+    "TierTerms",
+    "terms_problems",
+    "tier_archive",
+    "tier_create",
+    "tier_locked",
+    "tier_publish",
+    "tier_revert",
+    "version_add",
+]
+RESERVED_SLUGS = ("new",)
+"""Addresses of pages beside the tiers' own."""
 
 
 @transaction.atomic
@@ -75,6 +52,9 @@ def tier_create(
     """A new tier with its first version. Raises DomainError ``slug_taken``, ``bad_slug``, ``bad_class``,
     ``bad_terms``."""
     slug_check(slug, "tier")
+    if slug in RESERVED_SLUGS:
+        sentence = f"{slug!r} is the address of a page of the portal; choose another slug."
+        raise DomainError("bad_slug", sentence, fields={"slug": sentence})
     if service_class not in list(ServiceClass):
         sentence = f"The class is one of {', '.join(ServiceClass)}, got {service_class!r}."
         raise DomainError("bad_class", sentence, fields={"service_class": sentence})
@@ -84,7 +64,7 @@ def tier_create(
     except IntegrityError:
         sentence = f"There is a tier {slug!r} already; choose another slug or publish a new version of it."
         raise DomainError("slug_taken", sentence, status=409, fields={"slug": sentence}) from None
-    _version_add(actor, now, tier, terms or TierTerms.of_class(service_class), reason, None)
+    version_add(actor, now, tier, terms or TierTerms.of_class(service_class), reason)
     return tier
 
 
@@ -98,14 +78,17 @@ def tier_publish(
     reason: str = "",
     expected_version: int | None = None,
     reverts: TierVersion | None = None,
+    starts: datetime | None = None,
+    ends: datetime | None = None,
+    preview_token: str | None = None,
 ) -> TierVersion:
-    """New terms for a tier, in force at once for every entitlement on it. The same terms again change nothing.
+    """New terms for every entitlement of a tier, in force at once or from ``starts``, and until ``ends`` where given.
 
-    Raises DomainError ``not_found``, ``bad_terms``, ``version_moved`` when ``expected_version`` is no longer current.
+    The same terms again, at once and for good, change nothing. ``preview_token``: refuse unless these terms were
+    previewed on the state as it is now. Raises DomainError ``not_found``, ``archived``, ``bad_terms``, ``bad_window``,
+    ``version_moved`` when ``expected_version`` is no longer current, ``preview_stale``, ``preview_missing``.
     """
-    tier = Tier.objects.select_for_update(no_key=True).filter(pk=tier_id).first()
-    if tier is None:
-        raise DomainError("not_found", f"There is no tier {tier_id}.", status=404)
+    tier = tier_locked(tier_id)
     current = tier.current
     if current is not None and expected_version is not None and current.number != expected_version:
         raise DomainError(
@@ -113,77 +96,151 @@ def tier_publish(
             f"{tier.name} is at version {current.number}, your edit began at {expected_version}: look at it again.",
             status=412,
         )
-    if current is not None and TierTerms.of_version(current) == terms:
+    _window_check(now, starts, ends)
+    problems = terms_problems(ServiceClass(tier.service_class), terms)
+    if problems:
+        raise DomainError("bad_terms", " ".join(problems.values()), fields=problems)
+    if preview_token is not None:
+        token_check(preview_token, tier.pk, tier.current_id, terms)
+    for_good = (starts is None or starts <= now) and ends is None
+    if for_good and current is not None and current.effective_until is None and _same(current, terms):
         return current
-    return _version_add(actor, now, tier, terms, reason, reverts)
+    return version_add(actor, now, tier, terms, reason, reverts=reverts, starts=starts, ends=ends)
 
 
-def _version_add(
-    actor: Actor, now: datetime, tier: Tier, terms: TierTerms, reason: str, reverts: TierVersion | None
+def tier_revert(
+    *,
+    actor: Actor,
+    now: datetime,
+    tier_id: int,
+    number: int,
+    reason: str = "",
+    expected_version: int | None = None,
+    preview_token: str | None = None,
 ) -> TierVersion:
+    """The terms of an earlier version again, as a new version. Raises as :func:`tier_publish`."""
+    old = TierVersion.objects.filter(tier_id=tier_id, number=number).first()
+    if old is None:
+        raise DomainError("not_found", f"This tier has no version {number}.", status=404)
+    return tier_publish(
+        actor=actor,
+        now=now,
+        tier_id=tier_id,
+        terms=TierTerms.of_version(old),
+        reason=reason or f"Back to the terms of version {number}.",
+        expected_version=expected_version,
+        reverts=old,
+        preview_token=preview_token,
+    )
+
+
+@transaction.atomic
+def tier_archive(*, actor: Actor, now: datetime, tier_id: int, reason: str = "") -> Tier:
+    """Puts away a tier nobody lives under; its history stays. Raises DomainError ``tier_in_use``, ``not_found``."""
+    tier = tier_locked(tier_id)
+    living = Entitlement.objects.filter(tier=tier).exclude(state=EntitlementState.EXPIRED.value).count()
+    if living:
+        raise DomainError(
+            "tier_in_use",
+            f"{living} {'entitlement lives' if living == 1 else 'entitlements live'} under {tier.name}; "
+            "move or end them first.",
+            status=409,
+        )
+    tier.archived_at, tier.shadow = now, None
+    tier.save(update_fields=["archived_at", "shadow"])
+    after = {"archived_at": now}
+    audit_record(actor=actor, verb="tier_archive", target=tier, before={}, after=after, reason=reason, now=now)
+    return tier
+
+
+def tier_locked(tier_id: int) -> Tier:
+    """The tier's row under a lock until the transaction ends. Raises DomainError ``not_found``, ``archived``."""
+    tier = Tier.objects.select_for_update(of=("self",), no_key=True).select_related("current", "shadow")
+    found = tier.filter(pk=tier_id).first()
+    if found is None:
+        raise DomainError("not_found", f"There is no tier {tier_id}.", status=404)
+    if found.archived_at is not None:
+        raise DomainError("archived", f"{found.name} is archived; make a new tier.", status=409)
+    return found
+
+
+def version_add(
+    actor: Actor,
+    now: datetime,
+    tier: Tier,
+    terms: TierTerms,
+    reason: str,
+    *,
+    reverts: TierVersion | None = None,
+    starts: datetime | None = None,
+    ends: datetime | None = None,
+    status: VersionStatus = VersionStatus.PUBLISHED,
+) -> TierVersion:
+    """One more version of a locked tier; in force at once when it is published and its window is open."""
     problems = terms_problems(ServiceClass(tier.service_class), terms)
     if problems:
         raise DomainError("bad_terms", " ".join(problems.values()), fields=problems)
     before = tier.current
+    newest = TierVersion.objects.filter(tier=tier).aggregate(most=Max("number"))["most"] or 0
+    begins = starts if starts is not None and starts > now else now
     version = TierVersion.objects.create(
         tier=tier,
-        number=before.number + 1 if before else 1,
+        number=newest + 1,
+        status=status,
         author=actor.user,
         author_label=actor.name[:254],
         reason=reason,
         reverts=reverts,
-        effective_from=now,
+        effective_from=begins,
+        effective_until=ends,
         created_at=now,
         **asdict(terms),
     )
-    tier.current = version
-    tier.save(update_fields=["current"])
+    at_once = status == VersionStatus.PUBLISHED and begins <= now
+    if at_once:
+        tier.current = version
+        if tier.shadow is not None and _same(tier.shadow, terms):
+            tier.shadow = None  # what was watched is in force now
+        tier.save(update_fields=["current", "shadow"])
+    elif status == VersionStatus.SHADOW:
+        tier.shadow = version
+        tier.save(update_fields=["shadow"])
+    verb = "tier_publish" if at_once else "tier_shadow" if status == VersionStatus.SHADOW else "tier_schedule"
+    after = {"version": version.number, **asdict(terms)}
+    if begins > now or ends is not None:
+        after |= {"effective_from": begins, "effective_until": ends}
     audit_record(
         actor=actor,
-        verb="tier_publish",
+        verb=verb,
         target=tier,
         before={"version": before.number, **asdict(TierTerms.of_version(before))} if before else {},
-        after={"version": version.number, **asdict(terms)},
+        after=after,
         reason=reason,
         now=now,
     )
-    used = Entitlement.objects.filter(tier=tier).exclude(state=EntitlementState.EXPIRED.value)
-    for pool_id in used.values_list("pool_id", flat=True).distinct():
-        transaction.on_commit(partial(pool_publish, pool_id, now), robust=True)
+    if at_once:
+        transaction.on_commit(partial(tier_spread, tier.pk, now), robust=True)
     return version
 
 
-def terms_problems(service_class: ServiceClass, terms: TierTerms) -> dict[str, str]:
-    """Field → sentence for everything wrong with terms; empty when they may be published."""
-    found: dict[str, str] = {}
-    rule = CLASS_RULES[service_class]
-    _range(found, "class_weight", terms.class_weight, 0.001, 1e6)
-    for name in ("burst_tokens", "burst_kv", "burst_concurrency"):
-        _range(found, name, float(getattr(terms, name)), 1, 100)
-    _range(found, "lendable_share", terms.lendable_share, 0, 1)
-    _range(found, "slo_ms", terms.slo_ms, 1, 3_600_000)
-    _range(found, "largest_max_tokens", terms.largest_max_tokens, 1, LARGEST_TOKENS)
-    _range(found, "default_max_tokens", terms.default_max_tokens, 1, LARGEST_TOKENS)
-    _range(found, "hold_ms", terms.hold_ms, 0, LONGEST_HOLD_MS)
-    for name in ("price_input_micro", "price_output_micro"):
-        _range(found, name, getattr(terms, name), 0, 10**15)
-    if terms.fail_mode not in list(FailMode):
-        found["fail_mode"] = f"fail_mode is one of {', '.join(FailMode)}, got {terms.fail_mode!r}."
-    if not found and terms.default_max_tokens > terms.largest_max_tokens:
-        found["default_max_tokens"] = (
-            f"default_max_tokens {terms.default_max_tokens} is above largest_max_tokens {terms.largest_max_tokens}."
-        )
-    if service_class is ServiceClass.GUARANTEED and max(
-        terms.burst_tokens, terms.burst_kv, terms.burst_concurrency
-    ) != Decimal(1):
-        found["burst_tokens"] = "A guaranteed tier never bursts: its burst multipliers are 1."
-    if not rule.reserved and terms.lendable_share:
-        found["lendable_share"] = f"A tier of class {service_class} reserves nothing, so it can lend nothing: give 0."
-    if service_class is ServiceClass.DEDICATED and terms.lendable_share:
-        found["lendable_share"] = "A dedicated tier keeps its reserve even when idle: its lendable share is 0."
-    return found
+def tier_spread(tier_id: int, now: datetime) -> None:
+    """Brings a tier's terms in force to the counters of its pools and the key documents of its tenants."""
+    used = Entitlement.objects.filter(tier_id=tier_id, pool__archived_at__isnull=True)
+    used = used.exclude(state=EntitlementState.EXPIRED.value)
+    for pool_id in sorted(set(used.values_list("pool_id", flat=True))):
+        counters_configure(pool_id, now)
+    keys_publish(set(used.values_list("tenant_id", flat=True)), now)
 
 
-def _range(found: dict[str, str], name: str, value: float, low: float, high: float) -> None:
-    if not math.isfinite(value) or not low <= value <= high:
-        found[name] = f"{name} must be {low:g} to {high:g}, got {value:g}."
+def _same(version: TierVersion, terms: TierTerms) -> bool:
+    return TierTerms.of_version(version).canonical() == terms.canonical()
+
+
+def _window_check(now: datetime, starts: datetime | None, ends: datetime | None) -> None:
+    begins = starts if starts is not None else now
+    if starts is not None and starts < now:
+        sentence = f"The change would begin at {starts:%Y-%m-%d %H:%M} UTC, which is past; leave it empty to begin now."
+        raise DomainError("bad_window", sentence, fields={"starts": sentence})
+    if ends is not None and ends <= begins:
+        sentence = f"The change would end at {ends:%Y-%m-%d %H:%M} UTC, before it begins at {begins:%Y-%m-%d %H:%M}."
+        raise DomainError("bad_window", sentence, fields={"ends": sentence})

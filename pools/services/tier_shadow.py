@@ -1,0 +1,75 @@
+"""A version in shadow: judged beside the one in force on the requests that really come, never enforced."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from pools.models import Tier, TierVersion
+from pools.models.tiers import VersionStatus
+from pools.services.tier_terms import TierTerms
+from pools.services.tiers import tier_locked, tier_publish, version_add
+from portal.audit.services import Actor, audit_record
+from portal.lib.errors import DomainError
+
+SHADOW_LASTS = timedelta(days=7)
+"""A forgotten shadow ends by itself."""
+
+
+@transaction.atomic
+def tier_shadow_start(
+    *, actor: Actor, now: datetime, tier_id: int, terms: TierTerms, reason: str = "", lasts: timedelta = SHADOW_LASTS
+) -> TierVersion:
+    """A new version that only watches; it takes the place of a shadow that runs. Raises DomainError ``bad_terms``,
+    ``not_found``, ``archived``."""
+    tier = tier_locked(tier_id)
+    return version_add(actor, now, tier, terms, reason, ends=now + lasts, status=VersionStatus.SHADOW)
+
+
+@transaction.atomic
+def tier_shadow_stop(*, actor: Actor, now: datetime, tier_id: int, reason: str = "") -> Tier:
+    """Ends the shadow of a tier; its counts stay. Without one nothing happens."""
+    tier = tier_locked(tier_id)
+    if tier.shadow is None:
+        return tier
+    before = {"shadow": tier.shadow.number}
+    tier.shadow = None
+    tier.save(update_fields=["shadow"])
+    audit_record(
+        actor=actor,
+        verb="tier_shadow_stop",
+        target=tier,
+        before=before,
+        after={"shadow": None},
+        reason=reason or "Stopped by an operator.",
+        now=now,
+    )
+    return tier
+
+
+@transaction.atomic
+def tier_shadow_publish(
+    *,
+    actor: Actor,
+    now: datetime,
+    tier_id: int,
+    reason: str = "",
+    expected_version: int | None = None,
+    preview_token: str | None = None,
+) -> TierVersion:
+    """Puts the terms in shadow in force as a new version and ends the shadow. Raises as ``tier_publish``, and
+    ``no_shadow``."""
+    tier = tier_locked(tier_id)
+    shadow = tier.shadow
+    if shadow is None:
+        raise DomainError("no_shadow", f"{tier.name} has no version in shadow.", status=409)
+    return tier_publish(
+        actor=actor,
+        now=now,
+        tier_id=tier_id,
+        terms=TierTerms.of_version(shadow),
+        reason=reason or f"Version {shadow.number} ran in shadow.",
+        expected_version=expected_version,
+        preview_token=preview_token,
+    )
