@@ -168,12 +168,12 @@ TENANTS = (
     TenantPlan(
         "fjord-logistics",
         "Fjord Logistics",
-        (Promise("code", "elastic-gold", 4, 0, _ask(1.2, 0.5, swing=0.95, rush=Rush(150, 200, 25, 1.7))),),
+        (Promise("code", "elastic-gold", 3, 0, _ask(1.2, 0.5, swing=0.95, rush=Rush(150, 200, 25, 1.7))),),
     ),
     TenantPlan(
         "grove-education",
         "Grove Education",
-        (Promise("code", "elastic-silver", 4, 0, _ask(1.5, 0.45, prompt=LONG, output=SHORT, swing=0.95)),),
+        (Promise("code", "elastic-silver", 3, 0, _ask(1.5, 0.45, prompt=LONG, output=SHORT, swing=0.95)),),
     ),
 )
 
