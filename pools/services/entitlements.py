@@ -30,6 +30,7 @@ AMOUNTS = (
     "cap_kv_bytes",
     "cap_concurrency",
 )
+SLUG_LETTERS = 63
 CHANGEABLE = (*AMOUNTS, "tier", "valid_until")
 
 
@@ -83,7 +84,7 @@ def entitlement_create(
         created_at=now,
         updated_at=now,
     )
-    warnings = _check(entitlement)
+    warnings = entitlement_findings(entitlement)
     answer = _fit(entitlement)
     entitlement.state_reason = answer.sentence
     _save(entitlement)
@@ -119,7 +120,7 @@ def entitlement_change(
     for key, value in changes.items():
         setattr(entitlement, key, value)
     after = terms_of(entitlement)
-    warnings = _check(entitlement)
+    warnings = entitlement_findings(entitlement)
     answer = _fit(entitlement)
     if before == after:
         return EntitlementResult(entitlement, answer, warnings)
@@ -149,6 +150,39 @@ def entitlement_resume(*, actor: Actor, now: datetime, entitlement_id: int, reas
         raise DomainError("not_suspended", f"{entitlement.slug} is {entitlement.state}, not suspended.", status=409)
     answer = _fit(entitlement)
     return _move(actor, now, entitlement_id, EntitlementState.PENDING, reason or answer.sentence, "resume")
+
+
+@transaction.atomic
+def entitlement_move(
+    *, actor: Actor, now: datetime, entitlement_id: int, pool: Pool, reason: str = ""
+) -> EntitlementResult:
+    """Ends an entitlement here and promises the same terms in another pool; history and debt stay with the old one.
+
+    All or nothing. Raises DomainError as :func:`entitlement_create`, ``same_pool`` and ``expired``.
+    """
+    old = _locked(entitlement_id)
+    if old.pool_id == pool.pk:
+        raise DomainError("same_pool", f"{old.slug} is in {pool.name} already.", status=409)
+    if old.state == EntitlementState.EXPIRED:
+        raise DomainError("expired", f"{old.slug} has expired; make a new entitlement.", status=409)
+    until = old.valid_until
+    entitlement_expire(actor=actor, now=now, entitlement_id=old.pk, reason=f"Moved to {pool.slug}. {reason}".strip())
+    slug = f"{old.tenant.slug}-{pool.slug}"[:SLUG_LETTERS]
+    if Entitlement.objects.filter(slug=slug).exists():
+        slug = f"{slug[: SLUG_LETTERS - 12]}-{old.pk}"
+    return entitlement_create(
+        actor=actor,
+        now=now,
+        tenant=old.tenant,
+        pool=pool,
+        tier=old.tier,
+        slug=slug,
+        base=base_of(old),
+        cap=(old.cap_tokens_per_second, old.cap_kv_bytes, old.cap_concurrency),
+        valid_from=max(old.valid_from, now),
+        valid_until=until,
+        reason=f"Moved from {old.pool.slug}. {reason}".strip(),
+    )
 
 
 @transaction.atomic
@@ -215,7 +249,8 @@ def _locked(entitlement_id: int) -> Entitlement:
     )
 
 
-def _check(entitlement: Entitlement) -> tuple[str, ...]:
+def entitlement_findings(entitlement: Entitlement) -> tuple[str, ...]:
+    """Warnings about an entitlement's terms. Raises DomainError ``bad_entitlement``, ``no_profile`` in words."""
     tier, pool = entitlement.tier, entitlement.pool
     if tier.current is None or tier.archived_at is not None:
         raise DomainError(

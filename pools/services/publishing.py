@@ -1,4 +1,4 @@
-"""When what a deed changed reaches the hot store: right after its commit, or gathered, once per pool, for many deeds."""
+"""When what a deed changed reaches the hot store: right after its commit, or gathered: once a pool for many deeds."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 from django.db.models import Q, Sum
 
@@ -53,3 +54,41 @@ def promises_of(pool_id: int, *, without: int | None = None, states: Iterable[st
         reserved=Rate(*(int(sums[f"reserved_{name}"]) for name in names)),
         elastic=Rate(*(int(sums[f"elastic_{name}"]) for name in names)),
     )
+
+
+def supplies_of(pools: Iterable[Pool]) -> dict[int, Supply]:
+    """Pool id → :func:`supply_of`, for many pools with one query."""
+    found = list(pools)
+    ready: dict[int, list[Rate]] = {pool.pk: [] for pool in found}
+    rows = Endpoint.objects.filter(
+        pool_id__in=list(ready), state=EndpointState.READY.value, profile__isnull=False
+    ).values_list("pool_id", "profile__tokens_per_second", "profile__kv_bytes", "profile__concurrency")
+    for pool_id, *rate in rows:
+        ready[pool_id].append(Rate(*rate))
+    return {
+        pool.pk: Supply(
+            pool_capacity(ready[pool.pk]), replica_of(pool.current_profile), len(ready[pool.pk]), pool.max_replicas
+        )
+        for pool in found
+    }
+
+
+def promises_by_pool(pool_ids: Iterable[int]) -> dict[int, dict[bool, list[int]]]:
+    """Pool id → {reserved?: [tokens/s, KV bytes, sequences]} promised there, for many pools with one query."""
+    names = ("base_tokens_per_second", "base_kv_bytes", "base_concurrency")
+    found: dict[int, dict[bool, list[int]]] = {pool_id: {True: [0, 0, 0], False: [0, 0, 0]} for pool_id in pool_ids}
+    rows = (
+        Entitlement.objects.filter(
+            pool_id__in=list(found),
+            state__in=PROMISED_STATES,
+            tier__service_class__in=(*RESERVED, ServiceClass.ELASTIC.value),
+        )
+        .values("pool_id", "tier__service_class")
+        .annotate(**{f"sum_{name}": Sum(name, default=0) for name in names})
+        .order_by()
+    )
+    for row in rows:
+        sums = found[row["pool_id"]][row["tier__service_class"] in RESERVED]
+        for index, name in enumerate(names):
+            sums[index] += int(cast(dict[str, Any], row)[f"sum_{name}"])
+    return found

@@ -1,0 +1,185 @@
+"""Bulk jobs: one deed on many entitlements, item by item, in the background.
+
+An item is its own transaction: the change, its audit record, the item's result and the job's count are written together
+or not at all. So a worker may die anywhere and the next one goes on with the first item that is still waiting. The hot
+store is told once per pool and batch; ``published`` remembers up to where, for a worker that died before it told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
+
+from pools.models import BulkItem, BulkJob, Entitlement
+from pools.models.jobs import ItemState, JobState
+from pools.services.bulk_actions import Action, act, action_of, shown
+from pools.services.bulk_preview import digest_of
+from pools.services.publishing import Touched, gathered, publish_all
+from portal.audit.models import Source
+from portal.audit.services import Actor, audit_record
+from portal.lib.errors import DomainError
+
+log = logging.getLogger(__name__)
+BATCH = 100
+LOCK_SPACE = 0x62756C6B  # advisory lock: one worker a job; it ends with the worker's connection
+LIVING = (JobState.WAITING.value, JobState.RUNNING.value)
+
+
+@transaction.atomic
+def bulk_start(
+    *,
+    actor: Actor,
+    now: datetime,
+    action: Action,
+    rows: Sequence[Entitlement],
+    digest: str,
+    selection: dict[str, object] | None = None,
+    reason: str = "",
+) -> BulkJob:
+    """Writes a job and its items; a worker finds it within a second or two.
+
+    Raises DomainError ``reason_missing``, and ``selection_moved`` when the set is no longer the one that was previewed.
+    """
+    if not reason.strip():
+        sentence = "Say why: the reason is kept in the history of every entitlement."
+        raise DomainError("reason_missing", sentence, fields={"reason": sentence})
+    if digest_of(rows) != digest:
+        sentence = "Some of these entitlements changed since the preview: look at the fresh one below, then confirm."
+        raise DomainError("selection_moved", sentence, status=412)
+    job = BulkJob.objects.create(
+        action=action.key,
+        parameters=action.parameters,
+        selection=selection or {},
+        actor=actor.user,
+        reason=reason.strip(),
+        total=len(rows),
+        created_at=now,
+    )
+    items = [BulkItem(job=job, entitlement=row, position=at) for at, row in enumerate(rows, 1)]
+    BulkItem.objects.bulk_create(items, batch_size=2000)
+    after = {"action": action.key, **action.parameters, "items": len(rows)}
+    audit_record(actor=actor, verb="bulk_start", target=job, before={}, after=after, reason=job.reason, now=now)
+    return job
+
+
+@transaction.atomic
+def bulk_cancel(*, actor: Actor, now: datetime, job_id: int) -> BulkJob:
+    """Asks a job to end after the item it is at; what was done stays done. Raises ``not_found``, ``ended``."""
+    job = BulkJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
+    if job is None:
+        raise DomainError("not_found", f"There is no job {job_id}.", status=404)
+    if job.state not in LIVING:
+        raise DomainError("ended", f"Job #{job.pk} is {job.get_state_display().lower()} already.", status=409)
+    if job.cancel_asked_at is None:
+        job.cancel_asked_at = now
+        job.save(update_fields=["cancel_asked_at"])
+        audit_record(actor=actor, verb="bulk_cancel", target=job, before={}, after={}, reason="", now=now)
+    return job
+
+
+def bulk_waiting() -> list[int]:
+    """Ids of the jobs that are not at their end, oldest first."""
+    return list(BulkJob.objects.filter(state__in=LIVING).order_by("pk").values_list("pk", flat=True))
+
+
+def bulk_step(job_id: int, now: datetime, *, batch: int = BATCH) -> bool:
+    """Does the next items of a job; True when there is more to do. Safe at any time, in any number of workers."""
+    with _only_one(job_id) as mine:
+        job = BulkJob.objects.select_related("actor").filter(pk=job_id, state__in=LIVING).first() if mine else None
+        if job is None:
+            return False
+        if job.state == JobState.WAITING:
+            BulkJob.objects.filter(pk=job_id).update(state=JobState.RUNNING, started_at=now, heartbeat_at=now)
+        publish_all(_unpublished(job), now)
+        items = list(job.items.filter(state=ItemState.WAITING).order_by("position")[:batch])
+        try:
+            action = action_of(job.action, job.parameters)
+        except DomainError as error:  # the tier or pool went away meanwhile
+            _end(job, JobState.FAILED, now, error.sentence)
+            return False
+        last = job.published
+        with gathered() as touched:
+            for item in items:
+                if not _item(job, item, action, now):
+                    break
+                last = item.position
+        publish_all(touched, now)
+        BulkJob.objects.filter(pk=job_id).update(published=last, heartbeat_at=now)
+        return not _ended(job, now)
+
+
+def _item(job: BulkJob, item: BulkItem, action: Action, now: datetime) -> bool:
+    """One item in one transaction; False when the job was cancelled instead."""
+    actor = Actor(job.actor, Source.TASK)
+    with transaction.atomic():
+        asked = BulkJob.objects.filter(pk=job.pk).values_list("cancel_asked_at", flat=True).get()
+        if asked is not None:
+            return False
+        row = Entitlement.objects.select_related("tenant", "tier", "pool").get(pk=item.entitlement_id)
+        item.before = item.after = shown(row)
+        try:
+            with transaction.atomic():
+                made = act(action, actor=actor, now=now, row=row, reason=f"{job.reason} (bulk job #{job.pk})")
+                item.after = shown(made)
+                item.sentence = made.slug if made.pk != row.pk else ""
+                item.state = ItemState.DONE if item.after != item.before else ItemState.UNCHANGED
+        except DomainError as error:
+            item.state, item.sentence = ItemState.REFUSED, error.sentence[:500]
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # one odd item must not hold up the others for ever
+            log.exception("bulk job #%s: entitlement %s", job.pk, item.entitlement_id)
+            item.state, item.sentence = ItemState.REFUSED, f"Unexpected: {type(error).__name__}: {error}"[:500]
+        item.save(update_fields=["state", "sentence", "before", "after"])
+        refused = 1 if item.state == ItemState.REFUSED else 0
+        BulkJob.objects.filter(pk=job.pk).update(
+            finished=F("finished") + 1, refused=F("refused") + refused, heartbeat_at=now
+        )
+    return True
+
+
+def _unpublished(job: BulkJob) -> Touched:
+    """What an earlier worker changed and did not publish any more."""
+    done = job.items.filter(position__gt=job.published, state=ItemState.DONE)
+    touched: Touched = {}
+    for pool_id, tenant_id in done.values_list("entitlement__pool_id", "entitlement__tenant_id"):
+        touched.setdefault(pool_id, set()).add(tenant_id)
+    if touched and job.action == "move":
+        there = action_of(job.action, job.parameters).pool
+        if there is not None:
+            touched[there.pk] = set().union(*touched.values())
+    return touched
+
+
+def _ended(job: BulkJob, now: datetime) -> bool:
+    if not job.items.filter(state=ItemState.WAITING).exists():
+        _end(job, JobState.DONE, now)
+        return True
+    if BulkJob.objects.filter(pk=job.pk, cancel_asked_at__isnull=False).exists():
+        _end(job, JobState.CANCELLED, now)
+        return True
+    return False
+
+
+@transaction.atomic
+def _end(job: BulkJob, state: JobState, now: datetime, sentence: str = "") -> None:
+    job.items.filter(state=ItemState.WAITING).update(state=ItemState.CANCELLED, sentence=sentence[:500])
+    BulkJob.objects.filter(pk=job.pk).update(state=state, ended_at=now, heartbeat_at=now)
+
+
+@contextmanager
+def _only_one(job_id: int) -> Iterator[bool]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, job_id])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, job_id])
