@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from portal.dashboards import numbers
+
 ADVICE = {
     "concurrency": "All your slots were busy. Spread requests over time, or ask for more concurrency.",
     "token_budget": "Your token rate was used up. Lower max_tokens, or ask for more tokens per second.",
@@ -18,10 +22,22 @@ ADVICE = {
 }
 
 
+def words(code: str) -> str:
+    """A code as people write it: kv_budget → KV budget."""
+    return code.replace("_", " ").replace("kv ", "KV ")
+
+
+def arithmetic(details: dict[str, Any]) -> str:
+    """Why a debt posting was made, from what the tick noted."""
+    gap, samples = details.get("gap_tokens"), details.get("samples")
+    if gap is None:
+        return ", ".join(f"{words(name)} {value}" for name, value in details.items())
+    side = "below" if gap > 0 else "above"
+    over = f", measured in {samples} tick{'s' if samples != 1 else ''}" if samples else ""
+    return f"served {numbers.si(abs(gap), 'tokens')} {side} the promise{over}"
+
+
 def refusal_rows(counts: dict[str, int]) -> list[tuple[str, str, int, str]]:
     """(code, label, count, advice), most frequent first."""
-    rows = [
-        (code, code.replace("_", " ").replace("kv ", "KV "), count, ADVICE.get(code, ""))
-        for code, count in counts.items()
-    ]
+    rows = [(code, words(code), count, ADVICE.get(code, "")) for code, count in counts.items()]
     return sorted(rows, key=lambda row: (-row[2], row[0]))

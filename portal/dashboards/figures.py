@@ -104,7 +104,7 @@ def use_by_tenant(
                 "x": x,
                 "y": y,
                 "stackgroup": "use",
-                "line": {"width": 1, "color": "@surface"},
+                "line": {"width": 0.6, "color": "@surface"},
                 "fillcolor": color,
                 "meta": {"role": "tenant", "tenant": tenant_id},
                 "hovertemplate": "%{y:.3~s}",

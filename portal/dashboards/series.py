@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 RANGES = (
-    Range("15m", 900, 5, 10),
+    Range("15m", 900, 10, 10),
     Range("1h", 3600, 15, 60),
     Range("24h", 86_400, 300, 1800),
     Range("7d", 604_800, 3600, 10_800),

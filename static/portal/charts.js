@@ -34,7 +34,7 @@
     }
     if (value && typeof value === "object") {
       var copy = {};
-      Object.keys(value).forEach(function (key) { copy[key] = coloured(value[key], look); });
+      Object.keys(value).forEach(function (key) { if (key !== "seen") copy[key] = coloured(value[key], look); });
       return copy;
     }
     return value;
@@ -80,6 +80,17 @@
       trace.y.push(y);
       while (trace.x.length > 2 && trace.x[1] < oldest) { trace.x.shift(); trace.y.shift(); if (trace.text) trace.text.shift(); }
     },
+    // The mean of a step: its point moves until the step is over, as the history's points were made.
+    mean: function (trace, at, y, step_s, oldest) {
+      var bin = Math.floor(at / (step_s * 1000)) * step_s * 1000, end = trace.x.length - 1;
+      if (end >= 0 && trace.x[end] >= bin) {
+        trace.seen = (trace.seen || Math.max(1, Math.round((at - bin) / 1000))) + 1;
+        trace.y[end] += (y - trace.y[end]) / trace.seen;
+      } else {
+        trace.seen = 1;
+        TP.charts.push(trace, bin, y, oldest);
+      }
+    },
     // Adds a count to the bar of its span of time.
     count: function (trace, at, amount, bar_s, oldest) {
       var middle = Math.floor(at / (bar_s * 1000)) * bar_s * 1000 + bar_s * 500, last = trace.x.length - 1;
@@ -114,7 +125,7 @@
     Array.prototype.forEach.call(document.querySelectorAll("[data-figure]"), function (node) {
       TP.charts.load(node.dataset.figure).then(function (found) {
         if (found.empty) TP.charts.nothing(node, "Nothing to draw in this time yet.");
-        else TP.charts.draw(node, found[node.dataset.name]);
+        else TP.charts.draw(node, found[node.dataset.name], found.range.seconds, found.range.end);
       }).catch(function () { TP.charts.nothing(node, "The chart could not be loaded. Reload the page to try again."); });
     });
   });

@@ -28,14 +28,15 @@
     put(debt, row[7] > 0.005 ? "owed " + N.percent(row[7]) : row[7] < -0.005 ? "above " + N.percent(-row[7]) : "even");
     debt.classList.toggle("owed", row[7] > 0.005);
     put(root.querySelector('[data-part="priority"]'), (1 + Math.max(0, row[7]) * Number(root.dataset.alpha)).toFixed(1));
-    if (!range || document.hidden) return;
+    if (document.hidden) range = null;
+    if (!range) return;
     var oldest = state.at - range.seconds * 1000;
     KEYS.forEach(function (key, index) {
       var entry = charts[key];
       if (!entry) return;
       entry.figure.data.forEach(function (trace) {
         var value = trace.meta.role === "use" ? row[2][index] : trace.meta.role === "limit" ? row[3][index] : null;
-        if (value !== null) TP.charts.push(trace, state.at, index === 1 ? value / GIB : value, oldest);
+        if (value !== null) TP.charts.mean(trace, state.at, index === 1 ? value / GIB : value, range.step_s, oldest);
         else { trace.x = [oldest, state.at]; trace.y = [trace.meta.value, trace.meta.value]; }
       });
       TP.charts.refresh(entry, state.at);
@@ -60,6 +61,7 @@
   document.addEventListener("DOMContentLoaded", function () {
     root = document.getElementById("home");
     usual = root.dataset.usual.split(",").map(Number);
+    document.addEventListener("visibilitychange", function () { if (!document.hidden && !range) load(); });
     // Refusals of a tenant come from the books, not from the live message: fetched again every half minute.
     setInterval(function () { if (!document.hidden) load(); }, 30000);
     load();

@@ -3,7 +3,7 @@
   "use strict";
   var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
   var KEYS = ["tokens", "kv", "slots"], GIB = Math.pow(1024, 3);
-  var root, dimension, charts = {}, range = null, last = null, step = 0;
+  var root, dimension, charts = {}, range = null, last = null;
 
   function part(node, name) { return node ? node.querySelector('[data-part="' + name + '"]') : null; }
   function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
@@ -52,6 +52,7 @@
     attr(box, "title", "use " + N.exact(use) + ", limit " + N.exact(limit) + ", cap " + N.exact(cap) + ", baseline " + N.exact(base, N.units[index]));
     attr(bar.querySelector(".use"), "width", share(use, whole).toFixed(2));
     mark(bar.querySelector(".base"), share(base, whole));
+    attr(bar.querySelector(".base"), "visibility", base > 0 ? "visible" : "hidden");
     mark(bar.querySelector(".limit"), share(limit, whole));
   }
   TP.bullet = function () {
@@ -92,17 +93,13 @@
     state.rows.forEach(function (row) { uses[row[1]] = (uses[row[1]] || 0) + row[2][dimension]; });
     charts.use.figure.data.forEach(function (t) { if (t.meta.role === "tenant" && t.meta.tenant) known[t.meta.tenant] = true; });
     Object.keys(uses).forEach(function (id) { if (!known[id]) others += uses[id]; });
-    var due = at - step >= range.step_s * 1000 * 0.6 || range.step_s <= 5;
-    if (due) {
-      step = at;
-      charts.use.figure.data.forEach(function (t) {
-        var y = t.meta.role === "tenant" ? (t.meta.tenant ? uses[t.meta.tenant] || 0 : others) : state.pool[t.meta.role][dimension];
-        TP.charts.push(t, at, value(y), oldest);
-      });
-      charts.replicas.figure.data.forEach(function (t) {
-        if (t.meta.role !== "decision") TP.charts.push(t, at, state.pool[t.meta.role], oldest);
-      });
-    }
+    charts.use.figure.data.forEach(function (t) {
+      var y = t.meta.role === "tenant" ? (t.meta.tenant ? uses[t.meta.tenant] || 0 : others) : state.pool[t.meta.role][dimension];
+      TP.charts.mean(t, at, value(y), range.step_s, oldest);
+    });
+    charts.replicas.figure.data.forEach(function (t) {
+      if (t.meta.role !== "decision") TP.charts.mean(t, at, state.pool[t.meta.role], range.step_s, oldest);
+    });
     var refused = state.pool.refused || {}, now = 0;
     charts.refused.figure.data.forEach(function (t) {
       var count = refused[t.meta.code] || 0;
@@ -121,7 +118,7 @@
     for (var index = 0; index < 3; index += 1) gauge(index, pool);
     replicas(pool);
     state.rows.forEach(line);
-    if (!document.hidden) follow(state); else range = range && (window.setTimeout(load, 0), null);
+    if (!document.hidden) follow(state); else range = null; // what was missed is fetched when the page is seen again
   }
 
   function load() {
@@ -129,7 +126,6 @@
     TP.charts.load(url).then(function (found) {
       var end = last ? last.at : Date.now();
       range = found.range;
-      step = 0;
       ["use", "refused", "replicas"].forEach(function (name) {
         charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
       });

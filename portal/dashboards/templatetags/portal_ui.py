@@ -9,13 +9,15 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal.dashboards import numbers
+from portal.dashboards import advice, numbers
 
 register = template.Library()
 register.filter("si", numbers.si)
 register.filter("kv", numbers.kv)
 register.filter("percent", numbers.percent)
 register.filter("ms", numbers.milliseconds)
+register.filter("words", advice.words)
+register.filter("arithmetic", advice.arithmetic)
 
 
 @register.simple_tag

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -32,7 +33,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "rows": rows,
         "totals": totals(list(states.values())),
         "sentence": sentence(rows),
-        "decisions": list(ScalingDecision.objects.select_related("pool")[:8]),
+        "decisions": list(ScalingDecision.objects.exclude(before=F("chosen")).select_related("pool")[:8]),
     }
     return page(request, "dashboards/overview.html", context)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import F, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
@@ -166,7 +166,7 @@ def charts(request: HttpRequest, slug: str) -> HttpResponse:
     if others:
         layers = [*layers, (0, f"{len(others)} others", layers[-1][2])]
     since = points[0].at if points else moment
-    made = ScalingDecision.objects.filter(pool=found, at__gte=since).order_by("at")[:200]
+    made = ScalingDecision.objects.filter(pool=found, at__gte=since).exclude(before=F("chosen")).order_by("at")[:200]
     marks = [(row.at, row.chosen, f"{row.before} → {row.chosen}: {row.reason}") for row in made]
     return json(
         {

@@ -18,9 +18,9 @@ from portal.accounts.models import Tenant
 from portal.dashboards import figures, reads, tenant_reads
 from portal.dashboards.advice import refusal_rows
 from portal.dashboards.live_state import LiveRow, LiveState, Triple, parse
-from portal.dashboards.series import DIMENSIONS, RANGES, bullets, debt_words, fit, fit_sentence, range_of
+from portal.dashboards.series import DIMENSIONS, RANGES, Range, bullets, debt_words, fit, fit_sentence, range_of
 from portal.dashboards.views.common import json, page, recent
-from portal.lib.clock import now
+from portal.lib.clock import now, now_ms
 from portal.lib.scope import tenant_scope
 
 
@@ -143,7 +143,7 @@ def usage_chart(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     span = range_of(request.GET.get("range", "24h"))
     with tenant_scope(tenant.pk):
         step_s, rows = tenant_reads.usage_steps(tenant, span, now())
-    return json({"usage": figures.usage_bars(rows, step_s), "empty": not rows})
+    return json({"usage": figures.usage_bars(rows, step_s), "range": _window(span), "empty": not rows})
 
 
 @tenant_page(TenantRole.VIEWER)
@@ -160,6 +160,11 @@ def usage_csv(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     for row in rows:
         writer.writerow([_plain(value) for value in row])
     return response
+
+
+def _window(span: Range) -> dict[str, int]:
+    """What the chart shows, however little of it is known."""
+    return {"seconds": span.seconds, "end": now_ms()}
 
 
 def _plain(value: Any) -> Any:
@@ -195,4 +200,4 @@ def debt_chart(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     span = range_of(request.GET.get("range", "1h"))
     with tenant_scope(tenant.pk):
         points = tenant_reads.debt_series(tenant, span, now())
-    return json({"debt": figures.debt_line(points), "empty": not points})
+    return json({"debt": figures.debt_line(points), "range": _window(span), "empty": not points})

@@ -18,7 +18,6 @@ WIDTHS = (1440, 360)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TALLEST = {1440: 1700, 360: 2600}
 COLOURS = 256
-MAX_COVERAGE = 1  # keeps small marks in their own colour, where the median cut would blend them
 SETTLE_MS = 4000
 OPERATOR_PAGES = {
     "overview": "/overview/",
@@ -118,7 +117,9 @@ def _photograph(page: Any, address: str) -> bytes:
 
 
 def save(image: Any, path: Path, width: int) -> None:
-    """Few colours and a limited height keep the repository small."""
-    height = min(image.height, TALLEST[width])
-    small = image.convert("RGB").crop((0, 0, image.width, height)).quantize(COLOURS, method=MAX_COVERAGE, dither=0)
-    small.save(path, optimize=True)
+    """Few colours and a limited height keep the repository small; the most frequent colours stay as they are."""
+    shot = image.convert("RGB").crop((0, 0, image.width, min(image.height, TALLEST[width])))
+    common = sorted(shot.getcolors(shot.width * shot.height), reverse=True)[:COLOURS]
+    palette = shot.resize((1, 1)).convert("P")
+    palette.putpalette([part for _, colour in common for part in colour])
+    shot.quantize(palette=palette, dither=0).save(path, optimize=True)
