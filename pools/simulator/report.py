@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pools.choices import ServiceClass
 
-NARROWEST = 100
+NARROWEST = 118
 _ORDER = {service_class.value: index for index, service_class in enumerate(ServiceClass)}
 _TIMES = (("TTFT ms", "ttft_ms"), ("ITL ms", "itl_ms"), ("e2e s", "e2e_ms"))
 
