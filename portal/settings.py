@@ -21,6 +21,8 @@ REDIS_URL = env.redis_url()
 MECHANISM_MODE = _values["MECHANISM_MODE"]
 TICK_SHARDS = _values["TICK_SHARDS"]
 ACCELERATOR_CEILING = _values["ACCELERATOR_CEILING"]
+ACCELERATOR_HOUR_PRICE = _values["ACCELERATOR_HOUR_PRICE"]
+CURRENCY = _values["CURRENCY"]
 GATEWAY_PORT = _values["GATEWAY_PORT"]
 WEB_PORT = _values["WEB_PORT"]
 BIND_ADDRESS = _values["BIND_ADDRESS"]
@@ -194,4 +196,6 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _values["LOG_LEVEL"]},
+    # The pool warns at every attempt while the server is away; our tasks say once that they wait.
+    "loggers": {"psycopg.pool": {"level": "ERROR"}},
 }
