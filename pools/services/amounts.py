@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Protocol
 
 from pools.choices import EntitlementState, ServiceClass
 from pools.mechanism.amounts import Rate
 from pools.mechanism.ordering import ClassCode, StateCode
-from pools.models import CapacityProfile, Entitlement, TierVersion
+from pools.models import CapacityProfile, Entitlement
 
 CLASS_CODES: dict[str, ClassCode] = {name.value: ClassCode(index) for index, name in enumerate(ServiceClass)}
 STATE_CODES: dict[str, StateCode] = {name.value: StateCode(index) for index, name in enumerate(EntitlementState)}
@@ -19,7 +20,18 @@ def base_of(entitlement: Entitlement) -> Rate:
     return Rate(entitlement.base_tokens_per_second, entitlement.base_kv_bytes, entitlement.base_concurrency)
 
 
-def cap_of(entitlement: Entitlement, version: TierVersion) -> Rate:
+class Bursts(Protocol):
+    """Whatever says how far above its base an entitlement may go: a stored version, or terms being typed."""
+
+    @property
+    def burst_tokens(self) -> Decimal: ...
+    @property
+    def burst_kv(self) -> Decimal: ...
+    @property
+    def burst_concurrency(self) -> Decimal: ...
+
+
+def cap_of(entitlement: Entitlement, version: Bursts) -> Rate:
     """The ceiling: the explicit cap where given, else base times the tier's burst multiplier, rounded down."""
     base = base_of(entitlement).as_tuple()
     given = (entitlement.cap_tokens_per_second, entitlement.cap_kv_bytes, entitlement.cap_concurrency)

@@ -45,7 +45,7 @@ def scaling_reconcile(pool_id: int, now: datetime) -> ScalingDecision | None:
     asked = _asked(pool, now)
     have = _replicas(pool)
     state = _state(pool_id, now)
-    rules = _rules(pool)
+    rules = rules_of(pool)
     replica = replica_of(pool.current_profile)
     decided = decide(asked, replica, have, state, now.timestamp(), rules)
     manual = pool.manual_replicas is not None
@@ -141,7 +141,7 @@ def _says_more(last: ScalingDecision, chosen: int, code: str, reason: str, now: 
     )
 
 
-def _rules(pool: Pool) -> ScalingSettings:
+def rules_of(pool: Pool) -> ScalingSettings:
     """The rules with the pool's shares; a simulated pool, whose days are minutes, may have shorter windows (s)."""
     given = (pool.provider_config or {}).get("scaling", {}) if pool.provider == "process" else {}
     windows = {name: float(given[name]) for name in ("up_window_s", "down_window_s", "down_pause_s") if name in given}

@@ -17,7 +17,7 @@ from pools.services.samples import promised_of
 from portal.lib.hot import hot
 
 if TYPE_CHECKING:
-    from pools.services.tick import PoolResult
+    from pools.services.tick_decide import PoolResult
     from pools.services.tick_memory import Change, Seen
 
 STATES = tuple(state.value for state in EntitlementState)

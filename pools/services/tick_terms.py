@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +10,7 @@ import numpy as np
 from django.db.models import Q
 
 from pools.choices import EntitlementState
+from pools.mechanism.amounts import Rate
 from pools.mechanism.ordering import Floats, WeightFactors, Whole
 from pools.models import Entitlement, Pool
 from pools.services.amounts import (
@@ -20,7 +22,7 @@ from pools.services.amounts import (
     mean_cost_tokens,
     mean_service_s,
 )
-from pools.services.supply import ready_rates
+from pools.services.supply import supplies_of
 
 LONGEST_CACHED = timedelta(seconds=60)
 """A publication that could not be announced is noticed at the latest after this."""
@@ -77,19 +79,47 @@ def terms_cached(pool_id: int) -> TickTerms | None:
     return _cache.get(pool_id)
 
 
+def terms_many(pool_ids: Sequence[int], revisions: Sequence[bytes], now: datetime) -> dict[int, TickTerms]:
+    """:func:`terms_for` of several pools, reading those that are not cached together: three queries at most."""
+    found: dict[int, TickTerms] = {}
+    missing: dict[int, bytes] = {}
+    for pool_id, revision in zip(pool_ids, revisions, strict=True):
+        cached = _cache.get(pool_id)
+        if cached is not None and cached.revision == revision and now - cached.read_at < LONGEST_CACHED:
+            found[pool_id] = cached
+        else:
+            missing[pool_id] = revision
+    if missing:
+        fresh = _read(missing, now)
+        _cache.update(fresh)
+        found |= fresh
+    return found
+
+
 def terms_read(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None:
     """The terms from the books."""
-    pool = Pool.objects.select_related("current_profile").filter(pk=pool_id, archived_at__isnull=True).first()
-    profile = pool.current_profile if pool is not None else None
-    if pool is None or profile is None:
-        return None
-    rows = [
-        row
-        for row in Entitlement.objects.filter(~Q(state=EntitlementState.EXPIRED.value), pool_id=pool_id)
-        .select_related("tier__current")
-        .order_by("pk")
-        if row.tier.current is not None
-    ]
+    return _read({pool_id: revision}, now).get(pool_id)
+
+
+def _read(revisions: Mapping[int, bytes], now: datetime) -> dict[int, TickTerms]:
+    pools = list(
+        Pool.objects.select_related("current_profile").filter(
+            pk__in=list(revisions), archived_at__isnull=True, current_profile__isnull=False
+        )
+    )
+    supplies = supplies_of(pools)
+    rows: dict[int, list[Entitlement]] = {pool.pk: [] for pool in pools}
+    living = Entitlement.objects.filter(~Q(state=EntitlementState.EXPIRED.value), pool_id__in=list(rows))
+    for row in living.filter(tier__current__isnull=False).select_related("tier__current").order_by("pk"):
+        rows[row.pool_id].append(row)
+    return {
+        pool.pk: _columns(pool, rows[pool.pk], supplies[pool.pk].ready, revisions[pool.pk], now) for pool in pools
+    }
+
+
+def _columns(pool: Pool, rows: list[Entitlement], ready: Rate, revision: bytes, now: datetime) -> TickTerms:
+    profile = pool.current_profile
+    assert profile is not None
     versions = [row.tier.current for row in rows if row.tier.current is not None]
     caps = [cap_of(row, version) for row, version in zip(rows, versions, strict=True)]
     largest = [
@@ -98,11 +128,11 @@ def terms_read(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None
     ]
     count = len(rows)
     return TickTerms(
-        pool_id=pool_id,
+        pool_id=pool.pk,
         slug=pool.slug,
         revision=revision,
         read_at=now,
-        capacity=np.array([rate.as_tuple() for rate in ready_rates(pool_id)] or [(0, 0, 0)], dtype=float).sum(axis=0),
+        capacity=np.array(ready.as_tuple(), dtype=float),
         sequence_kv_bytes=float(profile.planned_context * profile.kv_bytes_per_token),
         mean_service_s=mean_service_s(profile),
         typical=(
