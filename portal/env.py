@@ -84,6 +84,15 @@ SETTINGS: tuple[Setting, ...] = (
         high=10_000_000,
     ),
     Setting(
+        "ACCELERATOR_HOUR_PRICE",
+        "0",
+        "float",
+        "What one accelerator costs an hour, for the cost shown in previews. 0: unknown, hours are shown instead.",
+        low=0,
+        high=1_000_000,
+    ),
+    Setting("CURRENCY", "EUR", "str", "The currency of all prices, as it is written beside them."),
+    Setting(
         "MECHANISM_MODE",
         "strict",
         "choice",
