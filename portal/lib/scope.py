@@ -17,10 +17,8 @@ def tenant_scope(tenant_id: int) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL ROLE {TENANT_ROLE}")
             cursor.execute("SELECT set_config(%s, %s, true)", [TENANT_SETTING, str(int(tenant_id))])
-        try:
-            yield
-        finally:
-            if not connection.needs_rollback:
-                with connection.cursor() as cursor:
-                    cursor.execute("RESET ROLE")
-                    cursor.execute("SELECT set_config(%s, '', true)", [TENANT_SETTING])
+        yield
+        # Only after success: an error rolls both settings back with the block, and asking then would hide it.
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ROLE")
+            cursor.execute("SELECT set_config(%s, '', true)", [TENANT_SETTING])
