@@ -115,7 +115,7 @@ def _send(plan: Plan, pool: Pool, say: Callable[[str], None]) -> tuple[Replay, F
     askers = [sender for sender in senders if sender.tenant not in WITNESSES]
     context = pool.current_profile.context_length if pool.current_profile else 2048
     made, notes = _script(plan, askers, context)
-    drain_s = max(5.0, min(LONGEST_DRAIN_S, plan.seconds))
+    drain_s = max(3.0, min(LONGEST_DRAIN_S, plan.seconds))
     replay = Replay(plan.gateway_url, Pace(plan.seconds, plan.speed, plan.concurrency, drain_s=drain_s))
     witnesses = [_witness(sender) for sender in senders if sender.tenant in WITNESSES]
     return replay, asyncio.run(_both(replay, made, witnesses, say)), notes

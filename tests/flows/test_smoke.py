@@ -206,7 +206,7 @@ def test_the_whole_product_keeps_its_books(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     rows = (f"{at / 8:.3f},{at % 7},{40 + at * 37 % 400},{4 + at * 13 % 50}\n" for at in range(400))
     trace.write_text("t_s,client,input_tokens,output_tokens\n" + "".join(rows))
-    done = run("--trace", str(trace), "--minutes", "0.1", "--json", "--folder", str(tmp_path / "stack"))
+    done = run("--trace", str(trace), "--minutes", "0.07", "--json", "--folder", str(tmp_path / "stack"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     result = json.loads(done.stdout)
     assert result["passed"] is True
