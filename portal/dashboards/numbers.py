@@ -60,8 +60,9 @@ def kv(value: float | None) -> str:
 
 def of_kv(part: float, whole: float) -> str:
     """ "21.0 of 38.4 GiB": both in the unit of the whole."""
-    scaled, unit = _scaled(float(whole), 1024.0, BINARY)
-    factor = scaled / whole if whole else 1.0
+    scaled, unit = _scaled(float(whole or part), 1024.0, BINARY)
+    factor = scaled / (whole or part or 1.0)
+    scaled = whole * factor
     return f"{digits(part * factor, unit != 'B')} of {digits(scaled, unit != 'B')}{GAP}{unit}"
 
 

@@ -36,12 +36,15 @@ def _rows(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def pool_history(pool_id: int, span: Range, now: datetime) -> list[PoolPoint]:
-    """Capacity, promises, use and replicas of a pool per step."""
-    arrays = ", ".join(
-        f"ARRAY[avg({name}[1]), avg({name}[2]), avg({name}[3])]" for name in ("capacity", "promised", "use")
-    )
+    """Per step: the mean use, and what capacity, promises and replicas were last."""
+    last = {name: f"(array_agg({name} ORDER BY at DESC))[1]" for name in ("ready", "pending", "wanted")}
+    levels = [
+        f"ARRAY[{', '.join(f'(array_agg({name}[{i}] ORDER BY at DESC))[1]' for i in (1, 2, 3))}]"
+        for name in ("capacity", "promised")
+    ]
+    arrays = ", ".join([*levels, "ARRAY[avg(use[1]), avg(use[2]), avg(use[3])]", *last.values()])
     rows = _rows(
-        f"SELECT date_bin(%s, at, {ORIGIN}) AS bin, {arrays}, avg(ready), avg(pending), avg(wanted)"  # noqa: S608
+        f"SELECT date_bin(%s, at, {ORIGIN}) AS bin, {arrays}"  # noqa: S608
         " FROM pools_poolsample WHERE pool_id = %s AND at >= %s GROUP BY bin ORDER BY bin",
         [timedelta(seconds=span.step_s), pool_id, now - timedelta(seconds=span.seconds)],
     )

@@ -45,12 +45,19 @@
     if (trace.x) trace.x = trace.x.map(function (ms) { return ms + shift; });
     return trace;
   }
+  // A young system does not show an empty quarter of an hour: the picture begins with the first point, two minutes at least.
+  function begin(figure, entry) {
+    var from = entry.end - entry.window * 1000, first = entry.end;
+    figure.data.forEach(function (trace) { var level = trace.meta && /^(cap|base)$/.test(trace.meta.role); // drawn across, known or not
+      if (!level && trace.x && trace.x.length && trace.x[0] < first) first = trace.x[0]; });
+    return Math.max(from, Math.min(first, entry.end - 120000));
+  }
   function redraw(entry) {
     var look = palette(), figure = entry.figure, layout = coloured(figure.layout, look);
     var data = coloured(figure.data, look).map(localX);
     if (entry.node.clientWidth < 480) layout.legend = Object.assign({}, layout.legend, { entrywidth: 74, font: { size: 11 } });
     if (entry.window && entry.end) {
-      layout.xaxis.range = [entry.end - entry.window * 1000 + shift, entry.end + shift];
+      layout.xaxis.range = [begin(figure, entry) + shift, entry.end + shift];
     }
     return window.Plotly.react(entry.node, data, layout, CONFIG);
   }
@@ -83,7 +90,9 @@
     // The mean of a step: its point moves until the step is over, as the history's points were made.
     mean: function (trace, at, y, step_s, oldest) {
       var bin = Math.floor(at / (step_s * 1000)) * step_s * 1000, end = trace.x.length - 1;
-      if (end >= 0 && trace.x[end] >= bin) {
+      if (end >= 0 && trace.x[end] >= bin && trace.meta.role !== "tenant" && trace.meta.role !== "use") {
+        trace.y[end] = y; // levels are what they were last, only use is averaged
+      } else if (end >= 0 && trace.x[end] >= bin) {
         trace.seen = (trace.seen || Math.max(1, Math.round((at - bin) / 1000))) + 1;
         trace.y[end] += (y - trace.y[end]) / trace.seen;
       } else {

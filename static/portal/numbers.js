@@ -31,9 +31,9 @@
   function of(part, whole, dimension) {
     var s, factor;
     if (dimension === 1) {
-      s = scale(whole, 1024, BINARY);
-      factor = whole ? s[0] / whole : 1;
-      return digits(part * factor, s[1] !== "B") + " of " + digits(s[0], s[1] !== "B") + GAP + s[1];
+      s = scale(whole || part, 1024, BINARY);
+      factor = s[0] / (whole || part || 1);
+      return digits(part * factor, s[1] !== "B") + " of " + digits(whole * factor, s[1] !== "B") + GAP + s[1];
     }
     return si(part) + " of " + si(whole, UNITS[dimension]);
   }

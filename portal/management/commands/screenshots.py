@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -18,6 +19,7 @@ WIDTHS = (1440, 360)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TALLEST = {1440: 1700, 360: 2600}
 COLOURS = 256
+EXACT = 24
 SETTLE_MS = 4000
 OPERATOR_PAGES = {
     "overview": "/overview/",
@@ -118,8 +120,16 @@ def _photograph(page: Any, address: str) -> bytes:
 
 def save(image: Any, path: Path, width: int) -> None:
     """Few colours and a limited height keep the repository small; the most frequent colours stay as they are."""
+    from PIL import Image
+
     shot = image.convert("RGB").crop((0, 0, image.width, min(image.height, TALLEST[width])))
     common = sorted(shot.getcolors(shot.width * shot.height), reverse=True)[:COLOURS]
     palette = shot.resize((1, 1)).convert("P")
     palette.putpalette([part for _, colour in common for part in colour])
-    shot.quantize(palette=palette, dither=0).save(path, optimize=True)
+    nearest = np.array(shot.quantize(palette=palette, dither=0))
+    pixels = np.asarray(shot).astype(np.int32) @ np.array([65_536, 256, 1])
+    for index, (_, (red, green, blue)) in enumerate(common[:EXACT]):  # Pillow's nearest is only near
+        nearest[pixels == red * 65_536 + green * 256 + blue] = index
+    small = Image.fromarray(nearest)
+    small.putpalette(palette.getpalette())
+    small.save(path, optimize=True)
