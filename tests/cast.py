@@ -109,7 +109,12 @@ def promise(pool: Pool, tenant: Tenant, tier: Tier, base: Rate, **options: Any) 
 def leftover(pool: Pool, tenant: Tenant, tier: Tier, cap: Rate) -> Entitlement:
     """An entitlement without a baseline."""
     made = entitlement_create(
-        actor=OLGA, now=NOW, tenant=tenant, pool=pool, tier=tier, cap=(cap.tokens_per_second, cap.kv_bytes, cap.concurrency)
+        actor=OLGA,
+        now=NOW,
+        tenant=tenant,
+        pool=pool,
+        tier=tier,
+        cap=(cap.tokens_per_second, cap.kv_bytes, cap.concurrency),
     )
     return made.entitlement
 

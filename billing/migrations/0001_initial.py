@@ -5,160 +5,249 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('pools', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("pools", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='UsageEvent',
+            name="UsageEvent",
             fields=[
-                ('pk', models.CompositePrimaryKey('settled_at', 'event_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('settled_at', models.DateTimeField()),
-                ('event_id', models.CharField(max_length=64)),
-                ('request_id', models.CharField(max_length=128)),
-                ('pool_id', models.BigIntegerField()),
-                ('entitlement_id', models.BigIntegerField()),
-                ('tenant_id', models.BigIntegerField()),
-                ('key_id', models.BigIntegerField(null=True)),
-                ('endpoint_id', models.BigIntegerField(null=True)),
-                ('capacity_version', models.IntegerField()),
-                ('outcome', models.CharField(max_length=16)),
-                ('source', models.CharField(max_length=16)),
-                ('reserved_tokens', models.BigIntegerField()),
-                ('charged_tokens', models.BigIntegerField()),
-                ('spilled_tokens', models.BigIntegerField()),
-                ('overrun_tokens', models.BigIntegerField()),
-                ('input_tokens', models.BigIntegerField()),
-                ('output_tokens', models.BigIntegerField()),
-                ('cached_tokens', models.BigIntegerField()),
-                ('prompt_bytes', models.BigIntegerField()),
-                ('kv_bytes', models.BigIntegerField()),
-                ('concurrency', models.IntegerField()),
-                ('started_at', models.DateTimeField()),
-                ('ttft_ms', models.IntegerField(null=True)),
-                ('duration_ms', models.IntegerField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "settled_at", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("settled_at", models.DateTimeField()),
+                ("event_id", models.CharField(max_length=64)),
+                ("request_id", models.CharField(max_length=128)),
+                ("pool_id", models.BigIntegerField()),
+                ("entitlement_id", models.BigIntegerField()),
+                ("tenant_id", models.BigIntegerField()),
+                ("key_id", models.BigIntegerField(null=True)),
+                ("endpoint_id", models.BigIntegerField(null=True)),
+                ("capacity_version", models.IntegerField()),
+                ("outcome", models.CharField(max_length=16)),
+                ("source", models.CharField(max_length=16)),
+                ("reserved_tokens", models.BigIntegerField()),
+                ("charged_tokens", models.BigIntegerField()),
+                ("spilled_tokens", models.BigIntegerField()),
+                ("overrun_tokens", models.BigIntegerField()),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cached_tokens", models.BigIntegerField()),
+                ("prompt_bytes", models.BigIntegerField()),
+                ("kv_bytes", models.BigIntegerField()),
+                ("concurrency", models.IntegerField()),
+                ("started_at", models.DateTimeField()),
+                ("ttft_ms", models.IntegerField(null=True)),
+                ("duration_ms", models.IntegerField()),
             ],
             options={
-                'db_table': 'billing_usageevent',
-                'managed': False,
+                "db_table": "billing_usageevent",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='UsageHour',
+            name="UsageHour",
             fields=[
-                ('pk', models.CompositePrimaryKey('at', 'entitlement_id', 'key_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('entitlement_id', models.BigIntegerField()),
-                ('key_id', models.BigIntegerField(help_text='0 when no key is known')),
-                ('pool_id', models.BigIntegerField()),
-                ('tenant_id', models.BigIntegerField()),
-                ('requests', models.BigIntegerField()),
-                ('failed', models.BigIntegerField()),
-                ('input_tokens', models.BigIntegerField()),
-                ('output_tokens', models.BigIntegerField()),
-                ('cached_tokens', models.BigIntegerField()),
-                ('charged_tokens', models.BigIntegerField()),
-                ('overrun_tokens', models.BigIntegerField()),
-                ('ttft_ms_sum', models.BigIntegerField()),
-                ('ttft_count', models.BigIntegerField()),
-                ('duration_ms_sum', models.BigIntegerField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "at", "entitlement_id", "key_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("entitlement_id", models.BigIntegerField()),
+                ("key_id", models.BigIntegerField(help_text="0 when no key is known")),
+                ("pool_id", models.BigIntegerField()),
+                ("tenant_id", models.BigIntegerField()),
+                ("requests", models.BigIntegerField()),
+                ("failed", models.BigIntegerField()),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cached_tokens", models.BigIntegerField()),
+                ("charged_tokens", models.BigIntegerField()),
+                ("overrun_tokens", models.BigIntegerField()),
+                ("ttft_ms_sum", models.BigIntegerField()),
+                ("ttft_count", models.BigIntegerField()),
+                ("duration_ms_sum", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'billing_usagehour',
-                'managed': False,
+                "db_table": "billing_usagehour",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='UsageMinute',
+            name="UsageMinute",
             fields=[
-                ('pk', models.CompositePrimaryKey('at', 'entitlement_id', 'key_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('entitlement_id', models.BigIntegerField()),
-                ('key_id', models.BigIntegerField(help_text='0 when no key is known')),
-                ('pool_id', models.BigIntegerField()),
-                ('tenant_id', models.BigIntegerField()),
-                ('requests', models.BigIntegerField()),
-                ('failed', models.BigIntegerField()),
-                ('input_tokens', models.BigIntegerField()),
-                ('output_tokens', models.BigIntegerField()),
-                ('cached_tokens', models.BigIntegerField()),
-                ('charged_tokens', models.BigIntegerField()),
-                ('overrun_tokens', models.BigIntegerField()),
-                ('ttft_ms_sum', models.BigIntegerField()),
-                ('ttft_count', models.BigIntegerField()),
-                ('duration_ms_sum', models.BigIntegerField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "at", "entitlement_id", "key_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("entitlement_id", models.BigIntegerField()),
+                ("key_id", models.BigIntegerField(help_text="0 when no key is known")),
+                ("pool_id", models.BigIntegerField()),
+                ("tenant_id", models.BigIntegerField()),
+                ("requests", models.BigIntegerField()),
+                ("failed", models.BigIntegerField()),
+                ("input_tokens", models.BigIntegerField()),
+                ("output_tokens", models.BigIntegerField()),
+                ("cached_tokens", models.BigIntegerField()),
+                ("charged_tokens", models.BigIntegerField()),
+                ("overrun_tokens", models.BigIntegerField()),
+                ("ttft_ms_sum", models.BigIntegerField()),
+                ("ttft_count", models.BigIntegerField()),
+                ("duration_ms_sum", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'billing_usageminute',
-                'managed': False,
+                "db_table": "billing_usageminute",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('entitlement_debt', 'Owed to the tenant'), ('pool_obligation', 'Obligations of the pool')], max_length=20)),
-                ('balance_millitokens', models.BigIntegerField(default=0, help_text="Sum of its entries, kept by the ledger's writer")),
-                ('posted_until', models.DateTimeField(blank=True, help_text="On a pool's account: samples posted so far", null=True)),
-                ('entitlement', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='pools.entitlement')),
-                ('pool', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='pools.pool')),
-                ('tenant', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='accounts.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("entitlement_debt", "Owed to the tenant"),
+                            ("pool_obligation", "Obligations of the pool"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "balance_millitokens",
+                    models.BigIntegerField(default=0, help_text="Sum of its entries, kept by the ledger's writer"),
+                ),
+                (
+                    "posted_until",
+                    models.DateTimeField(blank=True, help_text="On a pool's account: samples posted so far", null=True),
+                ),
+                (
+                    "entitlement",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="accounts",
+                        to="pools.entitlement",
+                    ),
+                ),
+                (
+                    "pool",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="accounts", to="pools.pool"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="accounts",
+                        to="accounts.tenant",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Transfer',
+            name="Transfer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('accrual', 'Accrual'), ('repayment', 'Repayment'), ('forgiveness', 'Forgiveness')], max_length=16)),
-                ('at', models.DateTimeField()),
-                ('period_start', models.DateTimeField()),
-                ('period_end', models.DateTimeField()),
-                ('idempotency_key', models.CharField(max_length=100, unique=True)),
-                ('details', models.JSONField(default=dict)),
-                ('pool', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transfers', to='pools.pool')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transfers', to='accounts.tenant')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("accrual", "Accrual"), ("repayment", "Repayment"), ("forgiveness", "Forgiveness")],
+                        max_length=16,
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("period_start", models.DateTimeField()),
+                ("period_end", models.DateTimeField()),
+                ("idempotency_key", models.CharField(max_length=100, unique=True)),
+                ("details", models.JSONField(default=dict)),
+                (
+                    "pool",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="transfers", to="pools.pool"
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="transfers", to="accounts.tenant"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Entry',
+            name="Entry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('amount_millitokens', models.BigIntegerField()),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='billing.account')),
-                ('transfer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='billing.transfer')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("amount_millitokens", models.BigIntegerField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="billing.account"
+                    ),
+                ),
+                (
+                    "transfer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="billing.transfer"
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.UniqueConstraint(fields=('entitlement',), name='account_once_per_entitlement'),
+            model_name="account",
+            constraint=models.UniqueConstraint(fields=("entitlement",), name="account_once_per_entitlement"),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'pool_obligation')), fields=('pool',), name='account_once_per_pool'),
+            model_name="account",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "pool_obligation")), fields=("pool",), name="account_once_per_pool"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('entitlement__isnull', True), ('kind', 'pool_obligation'), ('tenant__isnull', True)), models.Q(('entitlement__isnull', False), ('kind', 'entitlement_debt'), ('tenant__isnull', False)), _connector='OR'), name='account_kind_fits_owner'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("entitlement__isnull", True), ("kind", "pool_obligation"), ("tenant__isnull", True)),
+                    models.Q(("entitlement__isnull", False), ("kind", "entitlement_debt"), ("tenant__isnull", False)),
+                    _connector="OR",
+                ),
+                name="account_kind_fits_owner",
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(fields=['tenant', '-at'], name='transfer_by_tenant'),
+            model_name="transfer",
+            index=models.Index(fields=["tenant", "-at"], name="transfer_by_tenant"),
         ),
         migrations.AddIndex(
-            model_name='entry',
-            index=models.Index(fields=['account', '-id'], name='entry_by_account'),
+            model_name="entry",
+            index=models.Index(fields=["account", "-id"], name="entry_by_account"),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_millitokens', 0), _negated=True), name='entry_not_zero'),
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_millitokens", 0), _negated=True), name="entry_not_zero"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.UniqueConstraint(fields=('transfer', 'account'), name='entry_once_per_account'),
+            model_name="entry",
+            constraint=models.UniqueConstraint(fields=("transfer", "account"), name="entry_once_per_account"),
         ),
     ]

@@ -1,4 +1,4 @@
-"""AlertRule → Alert → AlertDelivery over an AlertChannel: what is watched, what crossed, who was told, did it arrive."""
+"""AlertRule → Alert → AlertDelivery over an AlertChannel: what is watched, what crossed, who was told, did it land."""
 
 from __future__ import annotations
 

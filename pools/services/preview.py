@@ -146,7 +146,7 @@ def _snapshots(
         try:
             snapshots.append(counters().snapshot(pool_id))
             pool_ids.append(pool_id)
-        except DomainError:
+        except (CounterUnavailable, DomainError):
             notes.append(NOT_THERE.format(pool=pools[pool_id].slug))
     return pool_ids, snapshots
 

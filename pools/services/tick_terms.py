@@ -112,9 +112,7 @@ def _read(revisions: Mapping[int, bytes], now: datetime) -> dict[int, TickTerms]
     living = Entitlement.objects.filter(~Q(state=EntitlementState.EXPIRED.value), pool_id__in=list(rows))
     for row in living.filter(tier__current__isnull=False).select_related("tier__current").order_by("pk"):
         rows[row.pool_id].append(row)
-    return {
-        pool.pk: _columns(pool, rows[pool.pk], supplies[pool.pk].ready, revisions[pool.pk], now) for pool in pools
-    }
+    return {pool.pk: _columns(pool, rows[pool.pk], supplies[pool.pk].ready, revisions[pool.pk], now) for pool in pools}
 
 
 def _columns(pool: Pool, rows: list[Entitlement], ready: Rate, revision: bytes, now: datetime) -> TickTerms:

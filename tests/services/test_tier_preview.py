@@ -147,7 +147,8 @@ def test_without_a_tick_it_says_so() -> None:
     assert preview.known and any("No tick has run in chat-8b" in note for note in preview.notes)
     hot().flushall()
     preview = tier_preview(elastic(), TierTerms.of_class("elastic", slo_ms=5), NOW)
-    assert any("no live figures yet" in note for note in preview.notes) and preview.token
+    assert any("no live figures yet" in note for note in preview.notes), preview.notes
+    assert preview.token
 
 
 def test_a_tier_nobody_lives_under_changes_nothing(world: World) -> None:
