@@ -1,0 +1,195 @@
+"""The entitlement grid: search, filters, sorting by any column and cursor pages, at fifty thousand rows.
+
+A page is found in two steps: the keys of its rows by the sort's own index, then those rows with what is shown of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from django.db.models import DateTimeField, F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+
+from pools.choices import EntitlementState, ServiceClass
+from pools.models import Entitlement, Pool, Tier
+from portal.accounts.models import Tenant
+from portal.lib.errors import DomainError
+
+PAGE = 50
+FILTERS = ("q", "pool", "tier", "class", "state", "tenant", "expiring", "below")
+EXPIRING = {"7": "in 7 days", "30": "in 30 days", "90": "in 90 days"}
+NEVER_ENDS = datetime(9999, 12, 31, tzinfo=UTC)
+SORTS = {
+    "slug": "slug",
+    "tenant": "tenant__slug",
+    "pool": "pool__slug",
+    "tier": "tier__slug",
+    "class": "tier__service_class",
+    "state": "state",
+    "tokens": "base_tokens_per_second",
+    "kv": "base_kv_bytes",
+    "slots": "base_concurrency",
+    "from": "valid_from",
+    "until": "until",
+    "changed": "updated_at",
+}
+COLUMNS = {
+    "slug": "Entitlement",
+    "tenant": "Tenant",
+    "pool": "Pool",
+    "tier": "Tier",
+    "class": "Class",
+    "state": "State",
+    "tokens": "Tokens/s",
+    "kv": "KV cache",
+    "slots": "Slots",
+    "use": "Use / limit",
+    "headroom": "Headroom",
+    "debt": "Debt",
+    "from": "From",
+    "until": "Until",
+    "changed": "Changed",
+}
+USUAL_COLUMNS = ("tenant", "pool", "tier", "state", "tokens", "kv", "slots", "use", "headroom", "debt", "until")
+MOST_LETTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class GridQuery:
+    """What the address of the grid asks for. ``filters`` holds only what is set."""
+
+    filters: dict[str, str]
+    sort: str = "tenant"
+    descending: bool = False
+    cursor: str = ""
+    columns: tuple[str, ...] = USUAL_COLUMNS
+    dense: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> GridQuery:
+        """From a query string; what is not known is left out."""
+        filters = {name: given.get(name, "").strip()[:MOST_LETTERS] for name in FILTERS if given.get(name, "").strip()}
+        sort = given.get("sort", "")
+        columns = tuple(name for name in given.get("cols", "").split(",") if name in COLUMNS)
+        return cls(
+            filters,
+            sort.lstrip("-") if sort.lstrip("-") in SORTS else "tenant",
+            sort.startswith("-"),
+            given.get("cursor", ""),
+            columns or USUAL_COLUMNS,
+            given.get("dense", "") == "1",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GridPage:
+    """Rows with tenant, pool, tier and version; ``next`` is the cursor of the page after, empty at the end."""
+
+    rows: list[Entitlement]
+    next: str
+
+
+def grid_matching(query: GridQuery, now: datetime, below: frozenset[int] | None = None) -> QuerySet[Entitlement]:
+    """Every entitlement that passes the filters. ``below``: ids whose limit is under their use (for that filter)."""
+    rows = Entitlement.objects.all()
+    wanted = query.filters
+    state = wanted.get("state", "")
+    if state == "any":
+        pass
+    elif state:
+        rows = rows.filter(state=state)
+    else:
+        rows = rows.exclude(state=EntitlementState.EXPIRED.value)
+    for name, path in (("pool", "pool__slug"), ("tier", "tier__slug"), ("tenant", "tenant__slug")):
+        if name in wanted:
+            rows = rows.filter(**{path: wanted[name]})
+    if "class" in wanted:
+        rows = rows.filter(
+            tier__in=list(Tier.objects.filter(service_class=wanted["class"]).values_list("pk", flat=True))
+        )
+    if wanted.get("expiring") in EXPIRING:
+        rows = rows.filter(valid_until__gt=now, valid_until__lte=now + timedelta(days=int(wanted["expiring"])))
+    if "below" in wanted and below is not None:
+        rows = rows.filter(pk__in=below)
+    return rows.filter(_search(wanted["q"])) if "q" in wanted else rows
+
+
+def _search(text: str) -> Q:
+    """Letters anywhere in the entitlement's slug (trigram index), or in the names of its tenant, pool or tier."""
+    if "\x00" in text:
+        raise DomainError("bad_search", "The search holds a character that no name can have.")
+    named = Q(name__icontains=text) | Q(slug__icontains=text)
+    return (
+        Q(slug__icontains=text)
+        | Q(tenant__in=list(Tenant.objects.filter(named).values_list("pk", flat=True)[:5000]))
+        | Q(pool__in=list(Pool.objects.filter(named | Q(model_name__icontains=text)).values_list("pk", flat=True)))
+        | Q(tier__in=list(Tier.objects.filter(named).values_list("pk", flat=True)))
+    )
+
+
+def grid_page(query: GridQuery, now: datetime, below: frozenset[int] | None = None) -> GridPage:
+    """One page after the cursor. Two queries, and up to three small ones for a search. Raises ``bad_cursor``."""
+    path = SORTS[query.sort]
+    rows = grid_matching(query, now, below)
+    if path == "until":
+        rows = rows.annotate(until=Coalesce("valid_until", Value(NEVER_ENDS), output_field=DateTimeField()))
+    if query.cursor:
+        rows = rows.filter(_after(path, query))
+    order = (F(path).desc(), F("pk").desc()) if query.descending else (F(path).asc(), F("pk").asc())
+    keys = list(rows.order_by(*order).values_list("pk", path)[: PAGE + 1])
+    ids = [key for key, _ in keys[:PAGE]]
+    related = ("tenant", "pool__current_profile", "tier__current")
+    found = {row.pk: row for row in Entitlement.objects.filter(pk__in=ids).select_related(*related)}
+    following = _cursor(query, keys[PAGE - 1][1], keys[PAGE - 1][0]) if len(keys) > PAGE else ""
+    return GridPage([found[key] for key in ids if key in found], following)
+
+
+def _after(path: str, query: GridQuery) -> Q:
+    value, key = _read(query)
+    side = "lt" if query.descending else "gt"
+    # The first condition repeats what follows from the second, in a form that an index can begin at.
+    return Q(**{f"{path}__{side}e": value}) & (Q(**{f"{path}__{side}": value}) | Q(**{path: value, f"pk__{side}": key}))
+
+
+def _cursor(query: GridQuery, value: Any, key: int) -> str:
+    text = value.isoformat() if isinstance(value, datetime) else value
+    document = orjson.dumps([query.sort, query.descending, text, key])
+    return base64.urlsafe_b64encode(document).decode().rstrip("=")
+
+
+def _read(query: GridQuery) -> tuple[Any, int]:
+    """The sort value and id in a cursor. Raises DomainError ``bad_cursor`` for anything that we did not write."""
+    try:
+        text = query.cursor.encode("ascii")
+        sort, descending, value, key = orjson.loads(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+        if (sort, descending) != (query.sort, query.descending) or type(key) is not int or not 0 <= key < 2**63:
+            raise ValueError
+        if query.sort in {"from", "until", "changed"}:
+            value = datetime.fromisoformat(value)
+            if value.tzinfo is None:
+                raise ValueError
+        elif query.sort in {"tokens", "kv", "slots"}:
+            if type(value) is not int or not 0 <= value < 2**63:
+                raise ValueError
+        elif type(value) is not str or "\x00" in value:
+            raise ValueError
+    except (ValueError, TypeError, binascii.Error, orjson.JSONDecodeError):
+        sentence = "The place in the list could not be read: go back to the first page."
+        raise DomainError("bad_cursor", sentence) from None
+    return value, key
+
+
+def grid_choices() -> dict[str, list[tuple[str, str]]]:
+    """What the filters offer. Two queries."""
+    return {
+        "pools": list(Pool.objects.filter(archived_at__isnull=True).values_list("slug", "name")[:500]),
+        "tiers": list(Tier.objects.filter(archived_at__isnull=True).values_list("slug", "name")[:500]),
+        "classes": [(name.value, name.value) for name in ServiceClass],
+        "states": [(name.value, name.value) for name in EntitlementState],
+    }
