@@ -25,15 +25,24 @@ OPERATOR = (
     ("pools", "Pools", "server", "pools", "g p"),
     ("tiers", "Tiers", "layers", "tiers", "g t"),
     ("entitlements", "Entitlements", "ticket", "entitlements", "g e"),
+    ("requests", "Requests", "inbox", "requests", "g r"),
     ("tenants", "Tenants", "building-2", "tenants", "g n"),
+    ("fairness", "Fairness", "scale", "fairness", "g f"),
     ("scaling", "Scaling", "chart-no-axes-column-increasing", "scaling", "g s"),
+    ("timeline", "Timeline", "chart-gantt", "timeline", "g l"),
+    ("alerts", "Alerts", "bell", "alerts", "g a"),
+    ("audit", "Audit", "scroll-text", "audit", "g u"),
+    ("people", "People", "users", "people", "g m"),
     ("system", "System", "activity", "system", "g y"),
 )
 TENANT = (
     ("tenant-home", "Home", "gauge", "tenant-home", "g h"),
-    ("tenant-usage", "Usage", "chart-column", "tenant-usage", "g u"),
+    ("tenant-usage", "Usage", "chart-column", "tenant-usage", "g c"),
     ("tenant-debt", "Debt", "scale", "tenant-debt", "g d"),
+    ("tenant-limits", "Limits", "ruler", "tenant-limits", "g i"),
     ("tenant-keys", "Keys", "key-round", "tenant-keys", "g k"),
+    ("tenant-members", "Members", "users", "tenant-members", "g b"),
+    ("tenant-requests", "Requests for more", "inbox", "tenant-requests", "g q"),
 )
 
 

@@ -63,25 +63,38 @@
     });
   }
 
+  // One listener for all of them, so that parts which arrive later work as well.
+  function clicks(event) {
+    var node = event.target.closest && event.target.closest("[data-close],[data-open],[data-copy],[data-close-toast]");
+    if (!node) return;
+    if (node.hasAttribute("data-close")) node.closest("dialog").close();
+    else if (node.hasAttribute("data-close-toast")) node.closest(".toast-note").remove();
+    else if (node.dataset.open) document.getElementById(node.dataset.open).showModal();
+    else if (node.dataset.copy) {
+      navigator.clipboard.writeText(document.getElementById(node.dataset.copy).textContent.trim());
+      TP.toast("Copied");
+    }
+  }
+
+  // A destructive form stays shut until its word is typed.
+  function confirmWord(event) {
+    if (!event.target.matches || !event.target.matches("[data-confirm-word]")) return;
+    var form = event.target.form;
+    form.querySelector("[type=submit]").disabled = event.target.value.trim() !== form.dataset.confirm;
+  }
+
+  document.addEventListener("click", clicks);
+  document.addEventListener("input", confirmWord);
+  document.addEventListener("htmx:afterSwap", function (event) { TP.localTimes(event.target); });
+
   document.addEventListener("DOMContentLoaded", function () {
     each("[data-theme-set]", function (button) {
       button.addEventListener("click", function () { TP.theme.set(button.dataset.themeSet); themes(); });
-    });
-    each("[data-close]", function (button) { button.addEventListener("click", function () { button.closest("dialog").close(); }); });
-    each("[data-open]", function (button) {
-      button.addEventListener("click", function () { document.getElementById(button.dataset.open).showModal(); });
-    });
-    each("[data-copy]", function (button) {
-      button.addEventListener("click", function () {
-        navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
-        TP.toast("Copied");
-      });
     });
     each("form[data-autosubmit]", function (form) { form.addEventListener("change", function () { form.submit(); }); });
     themes();
     menu();
     keyboard();
     TP.localTimes();
-    each("#toasts [data-close-toast]", function (b) { b.addEventListener("click", function () { b.parentNode.remove(); }); });
   });
 })();

@@ -10,21 +10,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Opens, Site
+from tests.web import pages
 from tests.web.test_numbers import CASES, GAP
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-OPERATOR = [
-    "/overview/",
-    "/pools/",
-    "/pools/chat-8b/",
-    "/tiers/",
-    "/tiers/elastic/",
-    "/entitlements/",
-    "/tenants/",
-    "/scaling/",
-    "/system/",
-]
-TENANT = ["/t/eve/", "/t/eve/usage/", "/t/eve/debt/", "/t/eve/keys/"]
+OPERATOR, TENANT = list(pages.OPERATOR.values()), list(pages.TENANT.values())
 
 
 def serious(page: Page) -> list[str]:

@@ -14,27 +14,12 @@ from django.test.utils import CaptureQueriesContext
 
 from portal.accounts.models import ApiKey, User
 from tests.portal_cast import publish
+from tests.web import pages
 from tests.web.conftest import Everybody
 
 As = Callable[[User | None], Client]
 COUNTS = Path(__file__).with_name("query_counts.json")
-RATCHET = {
-    "overview": "/overview/",
-    "pools": "/pools/",
-    "pool": "/pools/chat-8b/",
-    "pool charts": "/pools/chat-8b/charts/",
-    "tiers": "/tiers/",
-    "tier": "/tiers/elastic/",
-    "entitlements": "/entitlements/",
-    "tenants": "/tenants/",
-    "scaling": "/scaling/",
-    "system": "/system/",
-    "tenant home": "/t/eve/",
-    "tenant charts": "/t/eve/charts/",
-    "tenant usage": "/t/eve/usage/",
-    "tenant debt": "/t/eve/debt/",
-    "tenant keys": "/t/eve/keys/",
-}
+RATCHET = {**pages.OPERATOR, **pages.TENANT, **pages.PARTS}
 
 
 @pytest.mark.parametrize("name", RATCHET)

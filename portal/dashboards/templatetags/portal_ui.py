@@ -73,3 +73,10 @@ def query(request: Any, **changes: Any) -> str:
             params[key] = str(value)
     text = params.urlencode()
     return f"?{text}" if text else "?"
+
+
+@register.filter
+def undo_address(message: Any) -> str:
+    """Where a note's deed is taken back, "" where it cannot be (see ``portal.lib.pages.note``)."""
+    tags = (message.extra_tags or "").split()
+    return next((tag.removeprefix("undo:") for tag in tags if tag.startswith("undo:/")), "")

@@ -1,0 +1,26 @@
+"""Every page by name, in the world of ``everybody``: query ratchet, browser checks and access tests walk this list."""
+
+from __future__ import annotations
+
+OPERATOR = {
+    "overview": "/overview/",
+    "pools": "/pools/",
+    "pool": "/pools/chat-8b/",
+    "tiers": "/tiers/",
+    "tier": "/tiers/elastic/",
+    "entitlements": "/entitlements/",
+    "tenants": "/tenants/",
+    "scaling": "/scaling/",
+    "system": "/system/",
+}
+TENANT = {
+    "tenant home": "/t/eve/",
+    "tenant usage": "/t/eve/usage/",
+    "tenant debt": "/t/eve/debt/",
+    "tenant keys": "/t/eve/keys/",
+}
+PARTS = {
+    "pool charts": "/pools/chat-8b/charts/",
+    "tenant charts": "/t/eve/charts/",
+}
+"""Addresses that are fetched by pages and are not looked at themselves."""
