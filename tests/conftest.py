@@ -23,6 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
     DatabaseOperations.execute_sql_flush = _flush_without_triggers  # type: ignore[method-assign]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: see ``tests/browser/conftest.py``."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     servers.stop()
 

@@ -17,9 +17,13 @@ from tests.portal_cast import PASSWORD, collect_static, find_chromium, free_port
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for all tests here.
+
+    Playwright's event loop runs in this thread as long as the browser does, so it must be gone before a test that brings
+    a loop of its own; ``tests/conftest.py`` puts the browser tests last.
+    """
     path = find_chromium()
     if path is None:
         sentence = "no Chromium on this machine (PATH or CHROMIUM); install one to run the browser tests"
