@@ -21,7 +21,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 def chromium() -> Iterator[Browser]:
     """One browser for all tests here.
 
-    Playwright's event loop runs in this thread as long as the browser does, so it must be gone before a test that brings
+    Playwright's event loop runs in this thread as long as the browser does: it must be gone before a test that brings
     a loop of its own; ``tests/conftest.py`` puts the browser tests last.
     """
     path = find_chromium()
