@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from portal.lib.errors import DomainError
+from portal.lib.mail_url import mail_settings
 from portal.lib.sockets import postgres_url, socket_folder, valkey_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -66,6 +67,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("GATEWAY_DRAIN", "30", "float", "Seconds streams may run on after SIGTERM.", low=0, high=3600),
     Setting("GATEWAY_DRAIN_DELAY", "0", "float", "Seconds to answer on, unready, after SIGTERM.", low=0, high=600),
     Setting("WORKER_CONCURRENCY", "4", "int", "Threads or processes of the Celery worker.", low=1, high=256),
+    Setting(
+        "PORTAL_URL",
+        "",
+        "str",
+        "Address of the portal as people type it, for links in e-mails. Empty: http://localhost and WEB_PORT.",
+    ),
+    Setting(
+        "EMAIL_URL",
+        "",
+        "str",
+        "smtp://user:password@host:587?tls=1, smtps://…, console: or file:/folder. Empty: files in VAR_DIR/mail.",
+        secret=True,
+    ),
+    Setting("EMAIL_FROM", "Token Pools <token-pools@localhost>", "str", "Sender of every e-mail."),
     Setting("DEMO", "1", "bool", "Fill an empty installation with a demo world and demo traffic."),
     Setting(
         "TICK_SHARDS",
@@ -192,6 +207,28 @@ def broker_url(environ: Mapping[str, str] | None = None) -> str:
     if parts.scheme != "unix":
         return address
     return f"redis+socket://{parts.path}?virtual_host={parse_qs(parts.query).get('db', ['0'])[0]}"
+
+
+def portal_url(environ: Mapping[str, str] | None = None) -> str:
+    """PORTAL_URL without a slash at the end, or the local address."""
+    given: str = read("PORTAL_URL", environ)
+    if not given:
+        return f"http://localhost:{read('WEB_PORT', environ)}"
+    parts = urlsplit(given)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise _bad(BY_NAME["PORTAL_URL"], given, "an http:// or https:// address without a query")
+    return given.rstrip("/")
+
+
+def email(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Django's e-mail settings from EMAIL_URL and EMAIL_FROM."""
+    given: str = read("EMAIL_URL", environ)
+    try:
+        found = mail_settings(given, var_dir(environ) / "mail")
+    except ValueError:
+        allowed = "smtp://user:password@host:port?tls=1, smtps://user:password@host:port, console: or file:/folder"
+        raise _bad(BY_NAME["EMAIL_URL"], given, allowed) from None
+    return {**found, "DEFAULT_FROM_EMAIL": read("EMAIL_FROM", environ)}
 
 
 def secret_key(environ: Mapping[str, str] | None = None) -> str:

@@ -26,6 +26,8 @@ CURRENCY = _values["CURRENCY"]
 GATEWAY_PORT = _values["GATEWAY_PORT"]
 WEB_PORT = _values["WEB_PORT"]
 BIND_ADDRESS = _values["BIND_ADDRESS"]
+PORTAL_URL = env.portal_url()
+globals().update(env.email())  # EMAIL_BACKEND and what it needs
 
 INSTALLED_APPS = [
     "unfold",

@@ -22,6 +22,13 @@ class TenantRole(models.TextChoices):
     ADMIN = "admin", "Tenant admin: also manages people and requests more"
 
 
+class Given(models.TextChoices):
+    """Where a role comes from; single sign-on only ever touches what single sign-on gave."""
+
+    HAND = "hand", "Given by a person"
+    SSO = "sso", "Follows a group of the sign-in service"
+
+
 class TenantState(models.TextChoices):
     """active → suspended → active, or offboarded for good (history is kept)."""
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email, validate_slug
 from django.db import IntegrityError, transaction
 
-from portal.accounts.choices import KeyKind, TenantRole, TenantState
+from portal.accounts.choices import Given, KeyKind, TenantRole, TenantState
 from portal.accounts.models import ApiKey, Membership, Tenant, User
 from portal.lib.errors import DomainError
 from portal.lib.secrets import KEY_PREFIX, MANAGEMENT_PREFIX, key_digest, new_key, visible_part
@@ -60,7 +60,10 @@ def tenant_insert(*, slug: str, name: str, now: datetime, contact_email: str = "
 
 
 def membership_put(*, tenant: Tenant, user: User, role: str, now: datetime) -> tuple[Membership, str | None]:
-    """Gives a person a role in a tenant, or changes it; returns the row and the role before (None: there was none)."""
+    """Gives a person a role in a tenant, or changes it; returns the row and the role before (None: there was none).
+
+    Whatever single sign-on gave and somebody changes here is hand-given from then on: the next sign-in leaves it alone.
+    """
     if role not in TenantRole.values:
         sentence = f"The role is one of {', '.join(TenantRole.values)}, got {role!r}."
         raise DomainError("bad_role", sentence, fields={"role": sentence})
@@ -70,8 +73,8 @@ def membership_put(*, tenant: Tenant, user: User, role: str, now: datetime) -> t
     before = None if made else member.role
     if member.role != role:
         _admin_stays(member)
-        member.role = role
-        member.save(update_fields=["role"])
+        member.role, member.source = role, Given.HAND
+        member.save(update_fields=["role", "source"])
     return member, before
 
 
