@@ -5,12 +5,14 @@ from __future__ import annotations
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
 from portal.accounts.access import public
 from portal.lib.hot import hot
 
 
 @public
+@require_safe
 @never_cache
 def livez(request: HttpRequest) -> HttpResponse:
     """200 while the process runs."""
@@ -18,6 +20,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 
 @public
+@require_safe
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when both stores answer, else 503 naming the one that does not."""

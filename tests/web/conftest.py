@@ -1,4 +1,4 @@
-"""Olga operates, Ada audits, Alan belongs to Alice's team, Eda to Eve's."""
+"""Root is platform admin, Olga operates, Ada audits; Anna, Alan and Vera belong to Alice's team, Eda to Eve's."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class Everybody:
     alan: User
     vera: User
     eda: User
+    anna: User
+    root: User
 
 
 @pytest.fixture
 def everybody() -> Everybody:
-    """One pool with live numbers; five people."""
+    """One pool with live numbers; a person of every role."""
     world = cast.world_make()
     publish(world.pool)
     alice, eve = world.alice.tenant, world.eve.tenant
@@ -46,6 +48,8 @@ def everybody() -> Everybody:
         person("alan@example.org", tenant=alice, role=TenantRole.MEMBER),
         person("vera@example.org", tenant=alice, role=TenantRole.VIEWER),
         person("eda@example.org", tenant=eve, role=TenantRole.ADMIN),
+        person("anna@example.org", tenant=alice, role=TenantRole.ADMIN),
+        person("root@example.org", PlatformRole.ADMIN),
     )
 
 

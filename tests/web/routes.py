@@ -1,0 +1,59 @@
+"""Who may open what: one line per route name. ``test_roles`` asks every route as every role and compares.
+
+A new route needs its line here, nothing else: ``"name": (who may GET, who may POST)``. Slugs and ids in the address are
+filled in by the test from the world of ``everybody`` (see ``test_roles.FILL`` for things of a new kind).
+"""
+
+from __future__ import annotations
+
+ROLES = ("nobody", "stranger", "viewer", "member", "tenant_admin", "auditor", "operator", "admin")
+"""nobody: not signed in; stranger: admin of another tenant; viewer, member, tenant_admin: of the address's tenant."""
+
+NONE = frozenset[str]()  # the method does not exist there
+ALL = frozenset(ROLES)
+PEOPLE = ALL - {"nobody"}
+READERS = frozenset({"auditor", "operator", "admin"})
+OPERATORS = frozenset({"operator", "admin"})
+ADMINS = frozenset({"admin"})
+# Of one tenant: its people from that role on, and the platform's. …_ACT leaves out auditors, who change nothing.
+VIEWERS, MEMBERS, TENANT_ADMINS = (
+    frozenset({"viewer", "member", "tenant_admin"}) | READERS,
+    frozenset({"member", "tenant_admin"}) | READERS,
+    frozenset({"tenant_admin"}) | READERS,
+)
+VIEWERS_ACT, MEMBERS_ACT, TENANT_ADMINS_ACT = (who - {"auditor"} for who in (VIEWERS, MEMBERS, TENANT_ADMINS))
+
+ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    # the door
+    "home": (PEOPLE, NONE),
+    "sign-in": (ALL, ALL),
+    "sign-out": (NONE, ALL),
+    "livez": (ALL, NONE),
+    "readyz": (ALL, NONE),
+    # platform
+    "overview": (READERS, NONE),
+    "system": (READERS, NONE),
+    "pools": (READERS, NONE),
+    "pool": (READERS, NONE),
+    "pool-charts": (READERS, NONE),
+    "pool-live": (READERS, NONE),
+    "pool-endpoints": (READERS, NONE),
+    "pool-decisions": (READERS, NONE),
+    "tiers": (READERS, NONE),
+    "tier": (READERS, NONE),
+    "entitlements": (READERS, NONE),
+    "scaling": (READERS, NONE),
+    "tenants": (READERS, NONE),
+    # a tenant's own
+    "tenant-home": (VIEWERS, NONE),
+    "tenant-charts": (VIEWERS, NONE),
+    "tenant-live": (VIEWERS, NONE),
+    "tenant-usage": (VIEWERS, NONE),
+    "tenant-usage-chart": (VIEWERS, NONE),
+    "tenant-usage-csv": (VIEWERS, NONE),
+    "tenant-debt": (VIEWERS, NONE),
+    "tenant-debt-chart": (VIEWERS, NONE),
+    "tenant-keys": (VIEWERS, NONE),
+    "tenant-key-create": (NONE, MEMBERS_ACT),
+    "tenant-key-revoke": (NONE, MEMBERS_ACT),
+}
