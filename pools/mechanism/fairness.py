@@ -1,0 +1,44 @@
+"""How fairly one pool served its promises at one moment: by tokens, among those who asked for any.
+
+Source: Jain's index from Jain, Chiu and Hawe (1984); what it is taken over is Token Pools design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pools.mechanism.measures import dispersion, jain_index, satisfied_fraction
+from pools.mechanism.ordering import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """``satisfied`` [E] = served / min(demand, base), 0..1 (1 for who asked for nothing promised). Over the ``active``
+    ones, those with a base who ask: ``mean_satisfied`` 0..1; ``jain`` of the satisfied fractions, 1/n..1;
+    ``dispersion`` of tokens served per token promised (standard deviation / mean, 0 = alike)."""
+
+    satisfied: Floats
+    active: int
+    mean_satisfied: float
+    jain: float
+    dispersion: float
+
+
+def fairness(served: Floats, base: Floats, demand: Floats) -> Fairness:
+    """Measures of rates in tokens/s, each [E]. Nobody active counts as fair: 1, 1 and 0.
+
+    A promise is owed only as far as it is asked for: min(demand, base). Raises ValueError for a negative rate.
+    """
+    if min(float(values.min(initial=0.0)) for values in (served, base, demand)) < 0:
+        raise ValueError("rates must be 0 or more")
+    due = np.minimum(base, demand)
+    fraction = satisfied_fraction(served, due)
+    asking = due > 0
+    if not asking.any():
+        return Fairness(fraction, 0, 1.0, 1.0, 0.0)
+    mine = fraction[asking]
+    return Fairness(
+        fraction, int(asking.sum()), float(mine.mean()), jain_index(mine), dispersion(served[asking] / base[asking])
+    )
