@@ -20,6 +20,7 @@ from pools.services.binding import binding_reconcile
 from pools.services.books import books_answered, books_away, books_failed, books_failures, books_may_be_asked
 from pools.services.documents import documents_refresh
 from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop
+from pools.services.fairness_roll import fairness_roll
 from pools.services.scaling import scaling_reconcile
 from pools.services.shards import shard_pools
 from pools.services.store import counters
@@ -126,3 +127,11 @@ def orphans() -> None:
     with asking_books("orphans") as may, store_lock(hot(), "orphans", LOCK_MS) as mine:
         if may and mine:
             orphans_stop(list(Pool.objects.filter(archived_at__isnull=True)))
+
+
+@shared_task
+def fairness() -> None:
+    """Five minutes and hours of fairness from the tick's samples."""
+    with asking_books("fairness") as may, store_lock(hot(), "fairness", LOCK_MS) as mine:
+        if may and mine:
+            fairness_roll(clock.now())

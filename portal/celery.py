@@ -35,6 +35,7 @@ BEATS = (
     Beat("pools.tasks.documents", 5, "default", False, "repairs what a deed could not publish; notices a lost store"),
     Beat("billing.tasks.ledger", 10, "usage", False, "debts are posted from samples of five seconds"),
     Beat("pools.tasks.orphans", 60, "default", False, "no endpoint runs that nobody owns"),
+    Beat("pools.tasks.fairness", 60, "default", False, "a month of who lent to whom is read from hours"),
     Beat("billing.tasks.partitions", 3600, "default", False, "tomorrow's partitions exist before tomorrow"),
 )
 

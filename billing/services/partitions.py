@@ -33,6 +33,8 @@ class Partitioned:
 TABLES = (
     Partitioned("pools_entitlementsample", "at"),
     Partitioned("pools_poolsample", "at"),
+    Partitioned("pools_fairnesssample", "at"),
+    Partitioned("pools_fairnessspan", "at", monthly=True),
     Partitioned("billing_usageevent", "settled_at"),
     Partitioned("billing_usageminute", "at"),
     Partitioned("billing_usagehour", "at", monthly=True),

@@ -19,7 +19,7 @@ is idle. Who lends in a dimension cannot borrow in it. Source: Token Pools desig
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,42 +97,68 @@ class Loan(NamedTuple):
 
 
 def loans(
-    found: Lending, rows: slice, ids: Sequence[int], service_class: Whole, capacity: Floats, most: int
+    found: Lending, rows: slice, ids: Whole, service_class: Whole, capacity: Floats, named: int, most: int
 ) -> list[Loan]:
-    """The loans of one pool's rows, ``ids`` and ``service_class`` of those rows, ``capacity`` [3]; largest first.
+    """The loans of one pool's rows, ``ids`` and ``service_class`` of those rows, ``capacity`` [3]; the largest first.
 
     Within a rank every owner's loan is shared alike, so loan[l, e] = lent[l] x borrowed[e] / sum of borrowed. Only the
-    ``most`` largest lenders and borrowers of each rank are named (by the largest share of the pool in any dimension);
-    the rest are ``OTHERS``.
+    ``named`` largest lenders and borrowers of each rank, and of all their pairs the ``most`` largest, keep their names
+    (by the largest share of the pool in any dimension); the rest are ``OTHERS``.
     """
-    rank_of = RANKS[service_class]
     whole = np.where(capacity > 0, capacity, 1.0)
-    made: list[Loan] = []
+    rank_of = RANKS[service_class]
+    parts: list[tuple[Whole, Whole, Floats]] = []
     for rank in range(RANK_COUNT):
-        borrowed = np.where((rank_of == rank)[:, None], found.borrowed[rows], 0.0)
-        givers, given = _named(found.lent[rank, rows], ids, whole, most)
-        takers, taken = _named(borrowed, ids, whole, most)
-        share = _ratio(taken, np.broadcast_to(taken.sum(axis=0), taken.shape))
-        for lender, gift in zip(givers, given, strict=True):
-            for borrower, part in zip(takers, share, strict=True):
-                amount = (gift * part).tolist()
-                if any(amount):
-                    made.append(Loan(lender, borrower, (amount[0], amount[1], amount[2])))
+        lent = found.lent[rank, rows]
+        if lent.any():
+            givers, given = _named(lent, ids, whole, named)
+            takers, taken = _named(np.where((rank_of == rank)[:, None], found.borrowed[rows], 0.0), ids, whole, named)
+            share = _ratio(taken, np.broadcast_to(taken.sum(axis=0), taken.shape))
+            amounts = (given[:, None] * share[None]).reshape(-1, 3)
+            parts.append((np.repeat(givers, takers.size), np.tile(takers, givers.size), amounts))
     for lender, values in ((UNPROMISED, found.free[rows]), (BEYOND, found.beyond[rows])):
-        takers, taken = _named(values, ids, whole, most)
-        made += [Loan(lender, borrower, (a, b, c)) for borrower, (a, b, c) in zip(takers, taken.tolist(), strict=True)]
+        if values.any():
+            takers, taken = _named(values, ids, whole, named)
+            parts.append((np.full(takers.size, lender), takers, taken))
+    return _largest(parts, whole, most) if parts else []
+
+
+def _named(values: Floats, ids: Whole, whole: Floats, named: int) -> tuple[Whole, Floats]:
+    """The rows above nothing, the largest ``named`` by name, the rest summed as one."""
+    size = (values / whole).max(axis=1, initial=0.0)
+    rows = np.flatnonzero(size > 0)
+    if rows.size <= named:
+        return ids[rows], values[rows]
+    rows = rows[np.argsort(-size[rows], kind="stable")]
+    kept, rest = rows[:named], rows[named:]
+    return np.append(ids[kept], OTHERS), np.concatenate([values[kept], values[rest].sum(axis=0)[None]])
+
+
+def _largest(parts: list[tuple[Whole, Whole, Floats]], whole: Floats, most: int) -> list[Loan]:
+    lenders, borrowers, amounts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(-(amounts / whole).max(axis=1), kind="stable")
+    order = order[amounts[order].any(axis=1)]
+    lenders, borrowers, amounts = lenders[order], borrowers[order], amounts[order]
+    if order.size <= most:
+        return _listed(lenders, borrowers, amounts)
+    made = _listed(lenders[:most], borrowers[:most], amounts[:most])
+    gathered = np.where(lenders[most:] > 0, OTHERS, lenders[most:])
+    for lender in np.unique(gathered):
+        (a, b, c) = amounts[most:][gathered == lender].sum(axis=0).tolist()
+        made.append(Loan(int(lender), OTHERS, (a, b, c)))
     return made
 
 
-def _named(values: Floats, ids: Sequence[int], whole: Floats, most: int) -> tuple[list[int], Floats]:
-    """The rows above nothing, the largest ``most`` by name, the rest summed as one."""
-    size = (values / whole).max(axis=1, initial=0.0)
-    rows = np.flatnonzero(size > 0)
-    if rows.size <= most:
-        return [ids[row] for row in rows], values[rows]
-    rows = rows[np.argsort(-size[rows], kind="stable")]
-    kept, rest = rows[:most], rows[most:]
-    return [*(ids[row] for row in kept), OTHERS], np.concatenate([values[kept], values[rest].sum(axis=0)[None]])
+def _listed(lenders: Whole, borrowers: Whole, amounts: Floats) -> list[Loan]:
+    return [
+        Loan(lender, borrower, (a, b, c))
+        for lender, borrower, (a, b, c) in zip(lenders.tolist(), borrowers.tolist(), amounts.tolist(), strict=True)
+    ]
+
+
+def _unnamed(lender: int) -> int:
+    """An entitlement becomes one of the others; what is none stays what it is."""
+    return OTHERS if lender > 0 else lender
 
 
 def loans_sum(moments: Iterable[tuple[float, Iterable[Loan]]], most: int) -> list[Loan]:
@@ -148,7 +174,7 @@ def loans_sum(moments: Iterable[tuple[float, Iterable[Loan]]], most: int) -> lis
     order = sorted(total.items(), key=lambda item: (-max(v / w for v, w in zip(item[1], whole, strict=True)), item[0]))
     kept = dict(order[:most])
     for (lender, _), sums in order[most:]:
-        _add(kept, (OTHERS if lender > 0 else lender, OTHERS), sums)
+        _add(kept, (_unnamed(lender), OTHERS), sums)
     return [Loan(lender, borrower, (a, b, c)) for (lender, borrower), (a, b, c) in kept.items()]
 
 

@@ -11,6 +11,7 @@
 from pools.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
 from pools.models.decisions import ScalingDecision
 from pools.models.entitlements import Entitlement
+from pools.models.fairness import FairnessSample, FairnessSpan
 from pools.models.jobs import BulkItem, BulkJob
 from pools.models.pools import CapacityProfile, Endpoint, Pool
 from pools.models.requests import EntitlementRequest
@@ -31,6 +32,8 @@ __all__ = [
     "Entitlement",
     "EntitlementRequest",
     "EntitlementSample",
+    "FairnessSample",
+    "FairnessSpan",
     "Pool",
     "PoolSample",
     "SavedView",

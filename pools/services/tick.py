@@ -1,5 +1,6 @@
 """The tick of a shard of pools: 1 read the counters; 2 decide (``pools.mechanism.tick``); 3 write limits back;
-4 remember; 5 every few seconds store samples; 6 show. Steps 1 to 4 and 6 need the hot store only."""
+4 remember; 5 every few seconds store samples; 6 show; 7 with the samples, keep how fair it was. Steps 1 to 4 and 6 need
+the hot store only."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from pools.mechanism.tick_types import TickState
 from pools.services.books import books_away, books_failed
 from pools.services.configuring import terms_key
 from pools.services.documents import documents_refresh
+from pools.services.fairness import fairness_store
 from pools.services.live import live_send
 from pools.services.samples import samples_store
 from pools.services.store import counters
@@ -73,6 +75,8 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
             for one, board in zip(results, read.boards, strict=True)
         ]
     )
+    if frozen.debt_step:
+        fairness_store(results, datetime.fromtimestamp(at_ms / 1000, UTC))
     return ShardTick(len(results), int(frozen.seen.ids.size), frozen.debt_step, lag_ms, tuple(results))
 
 

@@ -47,12 +47,14 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class PoolResult:
-    """One pool's slice: its terms, rows of the shard's arrays, and the tick's answer for the group it belongs to."""
+    """One pool's slice: its terms, rows of the shard's arrays, and what the tick was given and answered for the group
+    it belongs to."""
 
     terms: TickTerms
     rows: slice
     group_rows: slice
     group_index: int
+    given: TickInput
     result: TickResult
     pool_index: int
 
@@ -120,7 +122,7 @@ def limits_decide(frozen: Frozen) -> tuple[list[PoolResult], KeptState]:
         for place, index in enumerate(members):
             size = read.terms[index].ids.size
             found[index] = PoolResult(
-                read.terms[index], spans[index], slice(start, start + size), group_index, result, place
+                read.terms[index], spans[index], slice(start, start + size), group_index, given, result, place
             )
             start += size
     return [found[index] for index in range(len(read.terms))], joined(parts)

@@ -17,14 +17,14 @@ Row = tuple[int, float, float, float]
 FREE, GONE = UNPROMISED, BEYOND
 
 
-def pairs(rows: list[Row], capacity: float, most: int = 9) -> dict[tuple[int, int], float]:
+def pairs(rows: list[Row], capacity: float, named: int = 9) -> dict[tuple[int, int], float]:
     """Loans of a pool whose three dimensions all look like its slots; entitlements are numbered from 1."""
     columns = np.array([row[1:] for row in rows], dtype=float).reshape(-1, 3)
     base, use, hold = (np.repeat(columns[:, [i]], 3, axis=1) for i in range(3))
     classes = np.array([row[0] for row in rows], dtype=np.int64)
     limit = np.full((1, 3), capacity)
     found = lending(use, base, hold, classes, np.zeros(len(rows), dtype=np.int64), limit)
-    made = loans(found, slice(0, len(rows)), range(1, len(rows) + 1), classes, limit[0], most)
+    made = loans(found, slice(0, len(rows)), np.arange(1, len(rows) + 1), classes, limit[0], named, 99)
     assert all(loan.amount[0] == loan.amount[1] == loan.amount[2] for loan in made)
     return {(loan.lender, loan.borrower): loan.amount[2] for loan in made}
 
@@ -34,9 +34,7 @@ def pairs(rows: list[Row], capacity: float, most: int = 9) -> dict[tuple[int, in
     [
         pytest.param([(GUARANTEED, 6, 6, 0), (ELASTIC, 5, 5, 0)], 16, {}, id="everybody at the promise"),
         pytest.param([(GUARANTEED, 6, 2, 0), (SPOT, 0, 5, 0)], 16, {(FREE, 2): 5}, id="unpromised capacity first"),
-        pytest.param(
-            [(GUARANTEED, 6, 2, 0), (SPOT, 0, 12, 0)], 16, {(FREE, 2): 10, (1, 2): 2}, id="then what is idle"
-        ),
+        pytest.param([(GUARANTEED, 6, 2, 0), (SPOT, 0, 12, 0)], 16, {(FREE, 2): 10, (1, 2): 2}, id="then what is idle"),
         pytest.param([(GUARANTEED, 16, 4, 12), (SPOT, 0, 3, 0)], 16, {(GONE, 2): 3}, id="a reserve held is not lent"),
         pytest.param(
             [(GUARANTEED, 16, 4, 12), (PREEMPTIBLE, 0, 3, 0)], 16, {(1, 2): 3}, id="but to preemptible work it is"
@@ -72,7 +70,7 @@ def test_cases(rows: list[Row], capacity: float, expected: dict[tuple[int, int],
 
 def test_only_the_largest_are_named() -> None:
     rows = [(ELASTIC, 9, 0, 0), (ELASTIC, 2, 0, 0), (ELASTIC, 1, 0, 0), (SPOT, 0, 6, 0), (SPOT, 0, 3, 0)]
-    found = pairs(rows, 12, most=1)
+    found = pairs(rows, 12, named=1)
     assert set(found) == {(1, 4), (1, OTHERS), (OTHERS, 4), (OTHERS, OTHERS)}
     assert sum(found.values()) == pytest.approx(9)
     assert found[1, 4] == pytest.approx(9 * 9 / 12 * 6 / 9)
@@ -99,7 +97,7 @@ def close(left: Floats, right: Floats) -> bool:
 
 @given(shards())
 def test_every_excess_is_accounted_for_and_nobody_lends_more_than_is_idle(shard: Pools) -> None:
-    use, base, hold, classes, pool, capacity = shard
+    use, base, _, classes, pool, capacity = shard
     found = lending(*shard)
     excess, idle = np.maximum(0, use - base), np.maximum(0, base - use)
     assert close(found.borrowed + found.free + found.beyond, excess)
@@ -113,13 +111,13 @@ def test_every_excess_is_accounted_for_and_nobody_lends_more_than_is_idle(shard:
             assert close(found.lent[rank, rows].sum(axis=0), found.borrowed[mine].sum(axis=0)), "lent = borrowed"
 
 
-@given(shards(), st.integers(1, 4))
-def test_loans_add_up_to_both_sides(shard: Pools, most: int) -> None:
+@given(shards(), st.integers(1, 4), st.integers(1, 6))
+def test_loans_add_up_to_both_sides(shard: Pools, named: int, most: int) -> None:
     found, classes, pool, capacity = lending(*shard), shard[3], shard[4], shard[5]
     for p in range(len(capacity)):
         rows = np.flatnonzero(pool == p)
         span = slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
-        made = loans(found, span, (rows + 1).tolist(), classes[span], capacity[p], most)
+        made = loans(found, span, rows + 1, classes[span], capacity[p], named, most)
         assert all(loan.lender != loan.borrower or loan.lender < 0 for loan in made), "nobody lends to itself"
         for wanted, lenders in (
             (found.borrowed[span], lambda lender: lender > 0 or lender == OTHERS),
@@ -130,7 +128,7 @@ def test_loans_add_up_to_both_sides(shard: Pools, most: int) -> None:
             assert close(seen, wanted.sum(axis=0))
         summed = loans_sum([(2.0, made), (0.5, made)], most)
         assert close(_whole(summed), 2.5 * _whole(made))
-        assert len(summed) <= most + 3
+        assert len(summed) <= most + 3 and len(made) <= most + 3
 
 
 def _whole(made: list[Loan]) -> Floats:
@@ -140,5 +138,3 @@ def _whole(made: list[Loan]) -> Floats:
 def test_negative_levels_are_refused() -> None:
     with pytest.raises(ValueError, match="0 or more"):
         pairs([(SPOT, 0, -1, 0)], 4)
-
-

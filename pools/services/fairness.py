@@ -1,0 +1,97 @@
+"""History of fairness: measured by the tick on each debt step, in memory; one small row a pool, written by COPY.
+
+Use is the average over the debt window that ends with this tick, holds and demand are the tick's own. When the books
+are away these rows are not kept: a gap in a chart is honest, and nothing is posted from them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from django.db import Error as DatabaseError
+from django.db import IntegrityError, connection, transaction
+
+from pools.mechanism.fairness import fairness
+from pools.mechanism.lending import Lending, Loan, lending, loans
+from pools.mechanism.ordering import Floats, StateCode
+from pools.services.books import books_away, books_failed
+from pools.services.tick_decide import PoolResult
+
+log = logging.getLogger(__name__)
+MOST_NAMED = 12
+"""Lenders and borrowers of a rank that are kept by name; the others are summed."""
+MOST_PAIRS = 64
+COLUMNS = "at, pool_id, elapsed_s, active, satisfied, jain, dispersion, lent, free, beyond, loans"
+COPY = f"COPY pools_fairnesssample ({COLUMNS}) FROM STDIN"
+Row = list[Any]
+
+
+def fairness_store(results: Sequence[PoolResult], at: datetime) -> None:
+    """Writes one row a pool of a debt step; nothing while the books are away."""
+    if books_away():
+        return
+    rows = list(fairness_rows(results, at))
+    try:
+        with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except IntegrityError:
+        log.info("fairness of %s is stored already", at)
+    except DatabaseError as error:
+        log.warning("fairness of this moment is not kept: the books cannot be written (%s)", type(error).__name__)
+        books_failed()
+
+
+def fairness_rows(results: Sequence[PoolResult], at: datetime) -> Iterator[Row]:
+    """One row a pool, in the order of ``COLUMNS``. Pools decided in one call share their arrays and one accounting."""
+    groups: dict[int, tuple[Floats, Floats, Floats, Lending]] = {}
+    for one in results:
+        if one.group_index not in groups:
+            groups[one.group_index] = _accounted(one)
+        served, base, windows_s, found = groups[one.group_index]
+        yield _row(one, served, base, float(windows_s[one.pool_index]), found, at)
+
+
+def _accounted(one: PoolResult) -> tuple[Floats, Floats, Floats, Lending]:
+    """(use over the window [E,3], base of the bound [E,3], seconds of the window [P], who lent to whom)."""
+    given, columns = one.given, one.given.entitlements
+    windows_s = given.state.window_s + given.elapsed_s
+    used = given.state.window_used + columns.used
+    served = np.maximum(0.0, used / windows_s[columns.pool][:, None])
+    base = columns.base * (columns.state == StateCode.BOUND)[:, None]
+    capacity = given.pools.capacity
+    return (
+        served,
+        base,
+        windows_s,
+        lending(served, base, one.result.holds, columns.service_class, columns.pool, capacity),
+    )
+
+
+def _row(one: PoolResult, served: Floats, base: Floats, window_s: float, found: Lending, at: datetime) -> Row:
+    rows, terms = one.group_rows, one.terms
+    seen = fairness(served[rows, 0], base[rows, 0], one.result.demand[rows, 0])
+    known = (seen.mean_satisfied, seen.jain, seen.dispersion) if seen.active else (None, None, None)
+    made = loans(found, rows, terms.ids, terms.service_class, terms.capacity, MOST_NAMED, MOST_PAIRS)
+    sums = (values.sum(axis=0).tolist() for values in (found.borrowed[rows], found.free[rows], found.beyond[rows]))
+    return [at, terms.pool_id, round(window_s, 3), seen.active, *known, *sums, loans_json(made)]
+
+
+def loans_json(made: Sequence[Loan]) -> str:
+    """[[lender, borrower, tokens, KV bytes, sequences], …]; amounts that round to nothing are left out."""
+    rows = [[loan.lender, loan.borrower, *_rounded(loan.amount)] for loan in made]
+    return orjson.dumps([row for row in rows if any(row[2:])]).decode()
+
+
+def loans_read(text: str | bytes) -> list[Loan]:
+    """What :func:`loans_json` wrote."""
+    return [Loan(row[0], row[1], (row[2], row[3], row[4])) for row in orjson.loads(text)]
+
+
+def _rounded(amount: tuple[float, float, float]) -> tuple[float, int, float]:
+    return round(amount[0], 3), round(amount[1]), round(amount[2], 4)
