@@ -5,9 +5,10 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing.services.ledger import ledger_post
-from billing.services.partitions import partitions_make
+from billing.services.partitions import partitions_drop, partitions_make
 from billing.services.usage import usage_drain
 from pools.models import Pool
+from pools.services.rollups import rollups_done
 from pools.tasks import LOCK_MS, asking_books, surviving
 from portal.lib import clock
 from portal.lib.hot import hot
@@ -37,7 +38,12 @@ def ledger() -> None:
 
 @shared_task
 def partitions() -> None:
-    """Tomorrow's partitions."""
+    """Tomorrow's partitions; and those nobody needs any more go, once all that reads them has done so."""
     with asking_books("partitions") as may:
-        if may:
-            partitions_make(clock.now())
+        if not may:
+            return
+        moment = clock.now()
+        partitions_make(moment)
+        ledger_post(moment)
+        if rollups_done(moment):
+            partitions_drop(moment)

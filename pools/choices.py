@@ -69,6 +69,15 @@ class EndpointState(StrEnum):
     FAILED = "failed"
 
 
+class EndpointDeed(StrEnum):
+    """What an operator may ask of an endpoint: drain waits for the last stream and lets another take over; restart does
+    so in the same place; stop waits for nothing."""
+
+    DRAIN = "drain"
+    RESTART = "restart"
+    STOP = "stop"
+
+
 class Refusal(IntEnum):
     """Why a request was not admitted. The numbers travel in the packed replies of the hot store and never change."""
 

@@ -21,6 +21,7 @@ from pools.services.books import books_answered, books_away, books_failed, books
 from pools.services.documents import documents_refresh
 from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop
 from pools.services.fairness_roll import fairness_roll
+from pools.services.rollups import rollups_make
 from pools.services.scaling import scaling_reconcile
 from pools.services.shards import shard_pools
 from pools.services.store import counters
@@ -135,3 +136,11 @@ def fairness() -> None:
     with asking_books("fairness") as may, store_lock(hot(), "fairness", LOCK_MS) as mine:
         if may and mine:
             fairness_roll(clock.now())
+
+
+@shared_task
+def rollups() -> None:
+    """Minutes and hours from samples."""
+    with asking_books("rollups") as may, store_lock(hot(), "rollups", LOCK_MS) as mine:
+        if may and mine:
+            rollups_make(clock.now())

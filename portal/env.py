@@ -106,6 +106,9 @@ SETTINGS: tuple[Setting, ...] = (
         low=0,
         high=1_000_000,
     ),
+    Setting("SAMPLE_DAYS", "3", "int", "Days the samples of every five seconds are kept.", low=2, high=3650),
+    Setting("MINUTE_DAYS", "14", "int", "Days the history by the minute is kept.", low=8, high=3650),
+    Setting("HOUR_DAYS", "400", "int", "Days the history by the hour is kept.", low=62, high=36500),
     Setting("CURRENCY", "EUR", "str", "The currency of all prices, as it is written beside them."),
     Setting(
         "MECHANISM_MODE",

@@ -1,4 +1,4 @@
-"""Partitions made ahead of time, so that rows land where old data can be dropped by the day.
+"""Partitions made ahead of time, so that rows land where old data can be dropped by the day; and the dropping.
 
 A default partition catches rows nobody prepared for. Where it holds rows of a day that gets a partition of its own,
 they move along: Postgres would refuse the partition otherwise.
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db import connection, transaction
 
 AHEAD = 3
@@ -18,23 +19,33 @@ WITH moved AS (DELETE FROM {default} WHERE {column} >= %s AND {column} < %s RETU
 INSERT INTO {name} SELECT * FROM moved
 """
 _ATTACH = "ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
+_CHILDREN = """
+SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+JOIN pg_class parent ON parent.oid = inhparent WHERE parent.relname = %s ORDER BY 1
+"""
 PARTITION_LOCK = 0x746F6B72  # advisory lock: one maintenance at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Partitioned:
-    """A table and the column and span of its partitions."""
+    """A table, the column and span of its partitions, and the setting that says for how many days rows are kept
+    (empty: for ever)."""
 
     table: str
     column: str
     monthly: bool = False
+    kept: str = ""
 
 
 TABLES = (
-    Partitioned("pools_entitlementsample", "at"),
-    Partitioned("pools_poolsample", "at"),
-    Partitioned("pools_fairnesssample", "at"),
-    Partitioned("pools_fairnessspan", "at", monthly=True),
+    Partitioned("pools_entitlementsample", "at", kept="SAMPLE_DAYS"),
+    Partitioned("pools_poolsample", "at", kept="SAMPLE_DAYS"),
+    Partitioned("pools_entitlementminute", "at", kept="MINUTE_DAYS"),
+    Partitioned("pools_poolminute", "at", kept="MINUTE_DAYS"),
+    Partitioned("pools_entitlementhour", "at", monthly=True, kept="HOUR_DAYS"),
+    Partitioned("pools_poolhour", "at", monthly=True, kept="HOUR_DAYS"),
+    Partitioned("pools_fairnesssample", "at", kept="SAMPLE_DAYS"),
+    Partitioned("pools_fairnessspan", "at", monthly=True, kept="HOUR_DAYS"),
     Partitioned("billing_usageevent", "settled_at"),
     Partitioned("billing_usageminute", "at"),
     Partitioned("billing_usagehour", "at", monthly=True),
@@ -50,6 +61,37 @@ def partitions_make(now: datetime, ahead: int = AHEAD) -> list[str]:
             if not _exists(name) and _make(table, name, start, end):
                 made.append(name)
     return made
+
+
+def partitions_drop(now: datetime) -> list[str]:
+    """Drops the partitions whose rows are all older than their table keeps them, and such rows of default partitions.
+
+    Returns the names of the dropped ones. The caller has posted the ledger and rolled up before: both read samples.
+    """
+    dropped = []
+    for table in TABLES:
+        if not table.kept:
+            continue
+        oldest = now - timedelta(days=int(getattr(settings, table.kept)))
+        with connection.cursor() as cursor:
+            cursor.execute(_CHILDREN, [table.table])
+            names = [name for (name,) in cursor.fetchall()]
+            for name in names:
+                if _over(table, name, oldest):
+                    cursor.execute(f"DROP TABLE {connection.ops.quote_name(name)}")
+                    dropped.append(name)
+            cursor.execute(f"DELETE FROM {table.table}_default WHERE {table.column} < %s", [oldest])  # noqa: S608
+    return dropped
+
+
+def _over(table: Partitioned, name: str, oldest: datetime) -> bool:
+    """Whether a partition ends before ``oldest``, read from its name; one that we did not name is left alone."""
+    try:
+        shape = "%Y%m" if table.monthly else "%Y%m%d"
+        start = datetime.strptime(name.removeprefix(f"{table.table}_"), shape).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return all(end <= oldest for _, end in spans(table.monthly, start, 0))
 
 
 def spans(monthly: bool, now: datetime, ahead: int) -> Iterator[tuple[datetime, datetime]]:

@@ -5,7 +5,8 @@
     Tier ──< TierVersion (immutable)          Pool ──< CapacityProfile (immutable)
       └──────────┐                              ├──< Endpoint (a replica)
     Tenant ──< Entitlement >────────────────────┤──< ScalingDecision
-                   └──< EntitlementSample       └──< PoolSample          (samples: partitioned by day)
+                   └──< EntitlementSample       └──< PoolSample          (samples: partitioned by day,
+                                                                              rolled up by minute and hour)
 """
 
 from pools.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
@@ -15,12 +16,22 @@ from pools.models.fairness import FairnessSample, FairnessSpan
 from pools.models.jobs import BulkItem, BulkJob
 from pools.models.pools import CapacityProfile, Endpoint, Pool
 from pools.models.requests import EntitlementRequest
-from pools.models.samples import EntitlementSample, PoolSample
+from pools.models.samples import (
+    AdviceHour,
+    EntitlementHour,
+    EntitlementMinute,
+    EntitlementSample,
+    PoolHour,
+    PoolMinute,
+    PoolSample,
+    RollupMark,
+)
 from pools.models.saved_views import SavedView
 from pools.models.shadow import ShadowMinute
 from pools.models.tiers import Tier, TierDraft, TierVersion
 
 __all__ = [
+    "AdviceHour",
     "Alert",
     "AlertChannel",
     "AlertDelivery",
@@ -30,12 +41,17 @@ __all__ = [
     "CapacityProfile",
     "Endpoint",
     "Entitlement",
+    "EntitlementHour",
+    "EntitlementMinute",
     "EntitlementRequest",
     "EntitlementSample",
     "FairnessSample",
     "FairnessSpan",
     "Pool",
+    "PoolHour",
+    "PoolMinute",
     "PoolSample",
+    "RollupMark",
     "SavedView",
     "ScalingDecision",
     "ShadowMinute",

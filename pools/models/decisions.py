@@ -27,7 +27,11 @@ class ScalingDecision(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
-        indexes = [models.Index(fields=["pool", "-at"], name="decision_by_pool")]
+        indexes = [
+            models.Index(fields=["pool", "-at"], name="decision_by_pool"),
+            models.Index(fields=["pool", "-id"], name="decision_by_pool_id"),
+            models.Index(fields=["code", "-id"], name="decision_by_code"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.before}→{self.chosen}"

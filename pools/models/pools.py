@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from pools.choices import EndpointState, ScalingMode
+from pools.choices import EndpointDeed, EndpointState, ScalingMode
 from portal.lib.clock import now
 
 
@@ -31,6 +31,8 @@ class Pool(models.Model):
     wanted_replicas = models.PositiveIntegerField(default=1)
     manual_replicas = models.PositiveIntegerField(null=True, blank=True)
     manual_until = models.DateTimeField(null=True, blank=True)
+    manual_reason = models.CharField(max_length=300, blank=True)
+    manual_by = models.CharField(max_length=254, blank=True)
     scaling_mode = models.CharField(
         max_length=16,
         choices=[(m.value, m.value.capitalize()) for m in ScalingMode],
@@ -125,6 +127,12 @@ class Endpoint(models.Model):
     )
     state_reason = models.CharField(max_length=300, blank=True)
     state_since = models.DateTimeField(default=now)
+    asked = models.CharField(
+        max_length=16,
+        blank=True,
+        choices=[(d.value, d.value.capitalize()) for d in EndpointDeed],
+        help_text="What an operator asked for; empty while only the reconciler moves it",
+    )
     profile = models.ForeignKey(CapacityProfile, null=True, on_delete=models.PROTECT, related_name="endpoints")
     created_at = models.DateTimeField(default=now, editable=False)
     ready_at = models.DateTimeField(null=True, blank=True)

@@ -1,4 +1,4 @@
-"""History in bounded points: samples averaged in equal steps by the database, whatever the range."""
+"""History in bounded points: averaged in equal steps by the database, whatever the range, from samples or roll-ups."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
+from pools.selectors.rollups import history_table, whole_step_s
 from portal.accounts.viewer import Viewer
 from portal.lib.errors import DomainError
 
 MOST_POINTS = 500
 SMALLEST_STEP_S = 5
-ORIGIN = "TIMESTAMPTZ '2020-01-01 00:00:00+00'"
 Triple = tuple[float, float, float]
 
 
@@ -30,9 +30,9 @@ class Range:
 
     @property
     def step(self) -> timedelta:
-        """Whole multiples of five seconds, so that no sample is split."""
+        """Whole multiples of five seconds, of a minute or an hour when it is longer, so that no row is split."""
         seconds = (self.end - self.start).total_seconds() / self.points
-        return timedelta(seconds=max(SMALLEST_STEP_S, -(-seconds // SMALLEST_STEP_S) * SMALLEST_STEP_S))
+        return timedelta(seconds=whole_step_s(max(SMALLEST_STEP_S, -(-seconds // SMALLEST_STEP_S) * SMALLEST_STEP_S)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +65,40 @@ class PoolPoint:
     lag_ms: int
 
 
-_USE = f"""
-SELECT date_bin(%s::interval, at, {ORIGIN}) AS bin, entitlement_id, tenant_id,
+_BIN = "date_bin(%s::interval, at, TIMESTAMPTZ '2020-01-01 00:00:00+00') AS bin"
+_USE = """
+SELECT {bin}, entitlement_id, tenant_id,
     avg(use_tokens_per_second), avg(use_kv_bytes)::float, avg(use_concurrency),
     avg(limit_tokens_per_second), avg(limit_kv_bytes)::float, avg(limit_concurrency)::float,
-    avg(weight), avg(debt), sum(admitted)
-FROM pools_entitlementsample WHERE pool_id = %s AND at >= %s AND at < %s
+    avg(weight), avg(debt), sum(admitted)::bigint
+FROM {table} WHERE pool_id = %s AND at >= %s AND at < %s
 GROUP BY bin, entitlement_id, tenant_id ORDER BY bin, entitlement_id
-"""  # noqa: S608  built from constants only
-_REFUSED = f"""
-SELECT date_bin(%s::interval, at, {ORIGIN}) AS bin, entitlement_id, reason.key, sum(reason.value::bigint)::bigint
-FROM pools_entitlementsample, LATERAL jsonb_each_text(refused) AS reason
+"""
+_REFUSED = """
+SELECT {bin}, entitlement_id, reason.key, sum(reason.value::bigint)::bigint
+FROM {table}, LATERAL jsonb_each_text(refused) AS reason
 WHERE pool_id = %s AND at >= %s AND at < %s AND refused <> '{{}}' GROUP BY 1, 2, 3
-"""  # noqa: S608  built from constants only
-_POOL = f"""
-SELECT date_bin(%s::interval, at, {ORIGIN}) AS bin,
+"""
+_POOL = """
+SELECT {bin},
     avg(capacity[1]), avg(capacity[2]), avg(capacity[3]), avg(promised[1]), avg(promised[2]), avg(promised[3]),
     avg(use[1]), avg(use[2]), avg(use[3]),
     (array_agg(ready ORDER BY at DESC))[1], (array_agg(pending ORDER BY at DESC))[1],
     (array_agg(wanted ORDER BY at DESC))[1], max(lag_ms)
-FROM pools_poolsample WHERE pool_id = %s AND at >= %s AND at < %s GROUP BY bin ORDER BY bin
-"""  # noqa: S608  built from constants only
+FROM {table} WHERE pool_id = %s AND at >= %s AND at < %s GROUP BY bin ORDER BY bin
+"""
 
 
 def use_history(viewer: Viewer, pool_id: int, span: Range) -> list[UsePoint]:
     """Every entitlement of a pool that the viewer may see, step by step. Two queries."""
     values: list[str | int | datetime] = [f"{span.step.total_seconds()} seconds", pool_id, span.start, span.end]
     with viewer.scope(), connection.cursor() as cursor:
-        cursor.execute(_REFUSED, values)
+        names = {"table": history_table("entitlement", span.step.total_seconds()), "bin": _BIN}
+        cursor.execute(_REFUSED.format(**names), values)
         refused: dict[tuple[datetime, int], dict[str, int]] = {}
         for at, entitlement_id, code, count in cursor.fetchall():
             refused.setdefault((at, entitlement_id), {})[code] = int(count)
-        cursor.execute(_USE, values)
+        cursor.execute(_USE.format(**names), values)
         return [
             UsePoint(
                 row[0],
@@ -116,7 +118,9 @@ def use_history(viewer: Viewer, pool_id: int, span: Range) -> list[UsePoint]:
 def pool_history(pool_id: int, span: Range) -> list[PoolPoint]:
     """A pool step by step, for viewers of the platform (tenants have no right to the table). One query."""
     with connection.cursor() as cursor:
-        cursor.execute(_POOL, [f"{span.step.total_seconds()} seconds", pool_id, span.start, span.end])
+        step_s = span.step.total_seconds()
+        sql = _POOL.format(table=history_table("pool", step_s), bin=_BIN)
+        cursor.execute(sql, [f"{step_s} seconds", pool_id, span.start, span.end])
         return [
             PoolPoint(row[0], row[1:4], row[4:7], row[7:10], row[10], row[11], row[12], row[13])
             for row in cursor.fetchall()

@@ -39,7 +39,8 @@ Row = list[Any]
 @dataclass(frozen=True, slots=True)
 class LivePool:
     """The pool's part. ``refused`` counts by reason since the previous message; ``lag_ms`` is how late the tick ran;
-    ``need`` replicas the demand needs before rounding; ``reason`` the last scaling decision in words."""
+    ``need`` replicas the demand needs before rounding, ``needed`` how many the rules want before their windows;
+    ``reason`` the last scaling decision in words."""
 
     id: int
     slug: str
@@ -58,6 +59,7 @@ class LivePool:
     lag_ms: int
     refused: dict[str, int] = field(default_factory=dict)
     sentence: str = ""
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

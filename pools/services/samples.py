@@ -18,6 +18,7 @@ from django.db import IntegrityError, connection, transaction
 from pools.mechanism.ordering import ClassCode, Floats, StateCode
 from pools.mechanism.tick_types import TickState
 from pools.services.books import books_away, books_failed
+from pools.services.rollups import rollups_reopen
 from pools.services.sample_rows import ENTITLEMENT_COPY, counts_json, entitlement_rows
 from portal.lib.hot import hot
 
@@ -31,8 +32,8 @@ BACKLOG = "tp:samples:waiting"
 LONGEST_BACKLOG = 2000
 REMEMBERED = timedelta(hours=1)
 """An older debt has faded by far more than it could matter."""
-POOL_COPY = """COPY pools_poolsample
-    (at, pool_id, capacity, promised, use, hold, ready, pending, wanted, contended, lag_ms, refused) FROM STDIN"""
+POOL_COPY = """COPY pools_poolsample (at, pool_id, capacity, promised, use, hold,
+    ready, pending, wanted, needed, contended, lag_ms, refused) FROM STDIN"""
 Rows = list[list[Any]]
 
 
@@ -80,7 +81,10 @@ def backlog_store() -> int:
     while (batch := cast(bytes | None, hot().lindex(BACKLOG, 0))) is not None:
         entitlements, pools = _unbatch(batch)
         try:
-            _copy(entitlements, pools)
+            with transaction.atomic():
+                _copy(entitlements, pools)
+                if pools:
+                    rollups_reopen(datetime.fromisoformat(pools[0][0]))
         except IntegrityError:
             log.info("a batch of samples is stored already")
         hot().lrem(BACKLOG, 1, cast(str, batch))
@@ -133,7 +137,7 @@ def _pool_row(one: PoolResult, board: Board, lag_ms: int, contended: bool, refus
         promised_of(one),
         result.use[place].tolist(),
         result.hold[place].tolist(),
-        *(board.ready, board.pending, board.wanted, contended, lag_ms),
+        *(board.ready, board.pending, board.wanted, board.needed, contended, lag_ms),
         counts_json(refused.sum(axis=0)).decode(),
     ]
 

@@ -58,7 +58,11 @@ def scaling_reconcile(pool_id: int, now: datetime) -> ScalingDecision | None:
     hot().set(_state_key(pool_id), orjson.dumps(decided.state.as_document()))
     need, _ = _need(decided, replica, rules)
     board_write(
-        pool_id, need=round(need, 2), reason=row.reason if row else _reason(pool, decided), wanted=_wanted(pool_id)
+        pool_id,
+        need=round(need, 2),
+        needed=decided.wanted if asked is not None else None,
+        reason=row.reason if row else _reason(pool, decided),
+        wanted=_wanted(pool_id),
     )
     return row
 

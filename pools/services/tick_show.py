@@ -26,13 +26,15 @@ NEARLY = 0.97
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A pool's replicas and its last scaling decision, in the hot store so that the tick need not ask the books."""
+    """A pool's replicas and its last scaling decision, in the hot store so that the tick need not ask the books.
+    ``needed`` is what the rules want before their windows; None while metrics are unknown."""
 
     ready: int = 0
     pending: int = 0
     draining: int = 0
     wanted: int = 0
     need: float = 0.0
+    needed: int | None = None
     reason: str = ""
 
 

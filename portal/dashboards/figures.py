@@ -163,64 +163,6 @@ def _span(seconds: int) -> str:
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min" if seconds < 3600 else f"{seconds // 3600} h"
 
 
-def replicas(points: Sequence[PoolPoint], decisions: Sequence[tuple[datetime, int, str]]) -> Figure:
-    """Ready and pending stacked, what is wanted as a line, each decision a marker with its reason."""
-    x = [moment(point.at) for point in points]
-    step = {"shape": "hv", "width": 0}
-
-    def area(name: str, role: str, color: str, **more: Any) -> dict[str, Any]:
-        y = [round(getattr(point, role), 2) for point in points]
-        return {
-            "type": "scatter",
-            "mode": "lines",
-            "name": name,
-            "x": x,
-            "y": y,
-            "stackgroup": "replicas",
-            "line": step,
-            "fillcolor": color,
-            "meta": {"role": role},
-            "hovertemplate": "%{y:.3~g}",
-            **more,
-        }
-
-    wanted = [round(point.wanted, 2) for point in points]
-    traces = [
-        area("Ready", "ready", "@ready/1"),
-        area("Pending", "pending", "@pending/2"),
-        _line(
-            "Wanted",
-            x,
-            wanted,
-            "@capacity",
-            line={"dash": "dot", "shape": "hv"},
-            meta={"role": "wanted"},
-            hovertemplate="%{y:.3~g}",
-        ),
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "Decision",
-            "x": [moment(at) for at, _, _ in decisions],
-            "y": [chosen for _, chosen, _ in decisions],
-            "text": [reason for _, _, reason in decisions],
-            "marker": {
-                "symbol": "diamond",
-                "size": 9,
-                "color": "@surface",
-                "line": {"color": "@capacity", "width": 1.8},
-            },
-            "hovertemplate": "%{text}<extra></extra>",
-            "meta": {"role": "decision"},
-        },
-    ]
-    shape = layout("replicas")
-    shape["yaxis"].update({"dtick": 1, "tickformat": "d"})
-    if max([*wanted, 0.0]) > 8:
-        del shape["yaxis"]["dtick"]
-    return {"data": traces, "layout": shape, "meta": {}}
-
-
 def use_limit_cap(
     points: Sequence[EntitlementPoint], cap: float, base: float, dimension: int, service_class: str
 ) -> Figure:

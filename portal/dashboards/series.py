@@ -30,11 +30,13 @@ RANGES = (
     Range("1h", 3600, 15, 60),
     Range("24h", 86_400, 300, 1800),
     Range("7d", 604_800, 3600, 10_800),
+    Range("30d", 2_592_000, 14_400, 43_200),
 )
 
 
 class PoolPoint(NamedTuple):
-    """One step of a pool's history. Triples are (tokens/s, KV bytes, slots)."""
+    """One step of a pool's history. Triples are (tokens/s, KV bytes, slots); ``headroom`` the tightest in the step,
+    ``needed`` how many replicas the scaling rules wanted at most, None while metrics were unknown."""
 
     at: datetime
     capacity: list[float]
@@ -43,6 +45,8 @@ class PoolPoint(NamedTuple):
     ready: float
     pending: float
     wanted: float
+    headroom: Sequence[float] = (0.0, 0.0, 0.0)
+    needed: int | None = None
 
 
 class EntitlementPoint(NamedTuple):

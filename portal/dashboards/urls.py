@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards.views import overview, pool, tenant, tenants
+from portal.dashboards.views import overview, pool, pool_charts, tenant, tenants
 
 urlpatterns = [
     path("overview/", overview.overview, name="overview"),
     path("system/", overview.system, name="system"),
     path("pools/", pool.pools, name="pools"),
     path("pools/<slug:slug>/", pool.pool, name="pool"),
-    path("pools/<slug:slug>/charts/", pool.charts, name="pool-charts"),
+    path("pools/<slug:slug>/charts/", pool_charts.charts, name="pool-charts"),
     path("pools/<slug:slug>/live/", pool.live, name="pool-live"),
     path("pools/<slug:slug>/endpoints/", pool.endpoints, name="pool-endpoints"),
     path("pools/<slug:slug>/decisions/", pool.decisions, name="pool-decisions"),

@@ -3,6 +3,7 @@
   "use strict";
   var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
   var KEYS = ["tokens", "kv", "slots"], GIB = Math.pow(1024, 3);
+  var CHARTS = ["use", "refused", "headroom", "replicas"];
   var root, dimension, charts = {}, range = null, last = null;
 
   function part(node, name) { return node ? node.querySelector('[data-part="' + name + '"]') : null; }
@@ -92,10 +93,17 @@
     var at = state.at, oldest = at - range.seconds * 1000, uses = {}, known = {}, others = 0;
     state.rows.forEach(function (row) { uses[row[1]] = (uses[row[1]] || 0) + row[2][dimension]; });
     charts.use.figure.data.forEach(function (t) { if (t.meta.role === "tenant" && t.meta.tenant) known[t.meta.tenant] = true; });
-    Object.keys(uses).forEach(function (id) { if (!known[id]) others += uses[id]; });
+    // Rows may be fewer than the pool has: the others are what the pool uses beside the known.
+    others = state.pool.use[dimension];
+    Object.keys(known).forEach(function (id) { others -= uses[id] || 0; });
+    others = Math.max(0, others);
     charts.use.figure.data.forEach(function (t) {
       var y = t.meta.role === "tenant" ? (t.meta.tenant ? uses[t.meta.tenant] || 0 : others) : state.pool[t.meta.role][dimension];
       TP.charts.mean(t, at, value(y), range.step_s, oldest);
+    });
+    charts.headroom.figure.data.forEach(function (t) {
+      var all = state.pool.capacity[t.meta.dimension], free = state.pool.headroom[t.meta.dimension];
+      least(t, at, all > 0 ? Math.min(100, 100 * free / all) : null, oldest);
     });
     charts.replicas.figure.data.forEach(function (t) {
       if (t.meta.role !== "decision") TP.charts.mean(t, at, state.pool[t.meta.role], range.step_s, oldest);
@@ -107,7 +115,15 @@
       if (count) TP.charts.count(t, at, count, range.bar_s, oldest);
     });
     put(document.getElementById("refused-now"), now ? now + " in the last second" : "none in the last second");
-    ["use", "refused", "replicas"].forEach(function (name) { TP.charts.refresh(charts[name], at); });
+    CHARTS.forEach(function (name) { TP.charts.refresh(charts[name], at); });
+  }
+
+  // The tightest moment of a step: its point only falls until the step is over, as the history's points were made.
+  function least(trace, at, y, oldest) {
+    var bin = Math.floor(at / (range.step_s * 1000)) * range.step_s * 1000, end = trace.x.length - 1;
+    if (y === null) return;
+    if (end >= 0 && trace.x[end] >= bin) trace.y[end] = trace.y[end] === null ? y : Math.min(trace.y[end], y);
+    else TP.charts.push(trace, bin, y, oldest);
   }
 
   function message(state) {
@@ -126,11 +142,11 @@
     TP.charts.load(url).then(function (found) {
       var end = last ? last.at : Date.now();
       range = found.range;
-      ["use", "refused", "replicas"].forEach(function (name) {
+      CHARTS.forEach(function (name) {
         charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
       });
     }).catch(function () {
-      ["use", "refused", "replicas"].forEach(function (name) {
+      CHARTS.forEach(function (name) {
         TP.charts.nothing(document.getElementById("chart-" + name), "The chart could not be loaded. Reload the page to try again.");
       });
     });

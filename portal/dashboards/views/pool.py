@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from pools.choices import CLASS_RULES, EndpointState, EntitlementState, ServiceClass
 from pools.models import Endpoint, Entitlement, Pool, ScalingDecision
 from portal.accounts.access import reads_everything
-from portal.dashboards import figures, reads
+from portal.dashboards import reads
 from portal.dashboards.live_state import LiveRow, LiveState, parse
 from portal.dashboards.series import (
     DIMENSIONS,
@@ -25,11 +25,9 @@ from portal.dashboards.series import (
     range_of,
     state_sentence,
 )
-from portal.dashboards.views.common import json, page, recent
-from portal.lib.clock import now
+from portal.dashboards.views.common import page, recent
 
 MOST_ROWS = 200
-MOST_LAYERS = 14
 MOST_DECISIONS = 30
 
 
@@ -64,7 +62,7 @@ def pools(request: HttpRequest) -> HttpResponse:
 @reads_everything
 @require_safe
 def pool(request: HttpRequest, slug: str) -> HttpResponse:
-    """The live page of one pool. Its charts come from :func:`charts`, its numbers then from the websocket."""
+    """The live page of one pool. Its charts come from ``pool_charts``, its numbers then from the websocket."""
     found = pool_of(slug)
     state = recent(parse(reads.live_text(found.pk)))
     span, dimension = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension"))
@@ -93,7 +91,7 @@ def table(found: Pool, state: LiveState | None) -> list[TableRow]:
         .select_related("tenant", "tier")
         .order_by("tenant__slug", "id")[:MOST_ROWS]
     )
-    rows.sort(key=lambda row: (_class_order(row.tier.service_class), row.tenant.slug))
+    rows.sort(key=lambda row: (class_order(row.tier.service_class), row.tenant.slug))
     live = {row.pk: state.rows.get(row.pk) if state is not None else None for row in rows}
     return [
         TableRow(row, seen := live[row.pk], bullets(seen), debt_words(seen.debt) if seen is not None else "")
@@ -101,7 +99,7 @@ def table(found: Pool, state: LiveState | None) -> list[TableRow]:
     ]
 
 
-def _class_order(service_class: str) -> tuple[int, int]:
+def class_order(service_class: str) -> tuple[int, int]:
     classes = list(ServiceClass)
     found = ServiceClass(service_class)
     return CLASS_RULES[found].rank, classes.index(found)
@@ -142,38 +140,3 @@ def live(request: HttpRequest, slug: str) -> HttpResponse:
     response = HttpResponse(text or b"{}", content_type="application/json")
     response["Cache-Control"] = "no-store"
     return response
-
-
-@reads_everything
-@require_safe
-def charts(request: HttpRequest, slug: str) -> HttpResponse:
-    """The page's three figures over the range in the address."""
-    found = pool_of(slug)
-    span, dimension, moment = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension")), now()
-    points = reads.pool_history(found.pk, span, moment)
-    names = list(
-        Entitlement.objects.filter(pool=found)
-        .exclude(state=EntitlementState.EXPIRED)
-        .order_by("tenant__slug")
-        .values_list("tenant_id", "tenant__name", "tier__service_class")
-    )
-    names.sort(key=lambda item: _class_order(item[2]))
-    uses: dict[int, dict[Any, float]] = {}
-    layers, others = names[:MOST_LAYERS], {item[0] for item in names[MOST_LAYERS:]}
-    for at, tenant_id, value in reads.tenant_history(found.pk, span, moment, dimension):
-        series = uses.setdefault(0 if tenant_id in others else tenant_id, {})
-        series[at] = series.get(at, 0.0) + value
-    if others:
-        layers = [*layers, (0, f"{len(others)} others", layers[-1][2])]
-    since = points[0].at if points else moment
-    made = ScalingDecision.objects.filter(pool=found, at__gte=since).exclude(before=F("chosen")).order_by("at")[:200]
-    marks = [(row.at, row.chosen, f"{row.before} → {row.chosen}: {row.reason}") for row in made]
-    return json(
-        {
-            "use": figures.use_by_tenant(points, uses, layers, dimension),
-            "refused": figures.refusals(reads.pool_refusals(found.pk, span, moment), span.bar_s),
-            "replicas": figures.replicas(points, marks),
-            "range": {"seconds": span.seconds, "step_s": span.step_s, "bar_s": span.bar_s},
-            "empty": not points,
-        }
-    )

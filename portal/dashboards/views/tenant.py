@@ -96,7 +96,9 @@ def charts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         if chosen is None:
             return json({"empty": True})
         points = reads.entitlement_history(chosen.pk, span, moment)
-        refused = reads.entitlement_refusals(chosen.pk, span.bar_s, moment - timedelta(seconds=span.seconds))
+        refused = reads.entitlement_refusals(
+            chosen.pk, span.bar_s, moment - timedelta(seconds=span.seconds), span.step_s
+        )
         version = chosen.tier.current
         bases: Triple = (chosen.base_tokens_per_second, chosen.base_kv_bytes, chosen.base_concurrency)
         caps = cap_of(chosen, version).as_tuple() if version is not None else bases
