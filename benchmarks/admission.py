@@ -7,6 +7,11 @@ per call, the same at 10, 10,000 and 1,000,000 entitlements, and ``limits`` (one
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that the file can be run by its path
+
 import argparse
 import asyncio
 import os

@@ -8,6 +8,11 @@ goals were set with). Goals that compare with "direct" are judged on ``busy``.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that the file can be run by its path
+
 import contextlib
 import os
 import socket

@@ -6,6 +6,11 @@ out on all sides, because they cost each of them the same. Starts a Valkey of it
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that the file can be run by its path
+
 import asyncio
 import os
 import shutil

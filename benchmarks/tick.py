@@ -6,6 +6,11 @@ in the same run: the same tick in plain Python, numpy copying and sorting the sa
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that the file can be run by its path
+
 import argparse
 import time
 from collections.abc import Callable
