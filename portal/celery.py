@@ -37,6 +37,7 @@ BEATS = (
     Beat("pools.tasks.orphans", 60, "default", False, "no endpoint runs that nobody owns"),
     Beat("pools.tasks.fairness", 60, "default", False, "a month of who lent to whom is read from hours"),
     Beat("pools.tasks.rollups", 60, "default", False, "a month of history is read from hours, not from samples"),
+    Beat("portal.audit.tasks.verify", 60, "default", False, "the audit chain is verified each night, bit by bit"),
     Beat("billing.tasks.partitions", 3600, "default", False, "tomorrow's partitions exist before tomorrow"),
 )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, transaction
 
 from portal.accounts.models import Tenant, User
+from portal.audit.chain import record_hash, storable
 from portal.audit.models import AuditRecord, Source
 from portal.lib.copying import copy_models
 
@@ -35,12 +35,6 @@ class Actor:
 SYSTEM = Actor(None, Source.TASK, "system")
 
 
-def record_hash(previous: str, content: dict[str, Any]) -> str:
-    """Hex SHA-256 over the previous hash and the record's content in canonical JSON."""
-    body = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=False)
-    return hashlib.sha256(f"{previous}\n{body}".encode()).hexdigest()
-
-
 def audit_record(
     *,
     actor: Actor,
@@ -58,7 +52,7 @@ def audit_record(
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
         last = AuditRecord.objects.order_by("-id").values_list("hash", flat=True).first() or ""
         record = AuditRecord(
-            at=now,
+            at=now.astimezone(UTC),
             actor=actor.user,
             actor_label=actor.name[:254],
             source=actor.source,
@@ -67,8 +61,8 @@ def audit_record(
             object_id=str(target.pk),
             object_label=str(target)[:254],
             tenant=tenant,
-            before=json.loads(json.dumps(before, default=str)),
-            after=json.loads(json.dumps(after, default=str)),
+            before=_document(before),
+            after=_document(after),
             reason=reason,
             previous_hash=last,
         )
@@ -86,9 +80,17 @@ def audit_import(rows: Iterable[AuditRecord]) -> int:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
     last = AuditRecord.objects.order_by("-id").values_list("hash", flat=True).first() or ""
     for record in records:
+        record.at, record.before, record.after = (
+            record.at.astimezone(UTC),
+            *map(_document, (record.before, record.after)),
+        )
         record.previous_hash, record.hash = last, record_hash(last, content_of(record))
         last = record.hash
     return copy_models(records)
+
+
+def _document(values: dict[str, Any]) -> Any:
+    return storable(json.loads(json.dumps(values, default=str)))
 
 
 def content_of(record: AuditRecord) -> dict[str, Any]:

@@ -43,6 +43,7 @@ TENANT = (
     ("tenant-keys", "Keys", "key-round", "tenant-keys", "g k"),
     ("tenant-members", "Members", "users", "tenant-members", "g b"),
     ("tenant-requests", "Requests for more", "inbox", "tenant-requests", "g q"),
+    ("tenant-audit", "History", "scroll-text", "tenant-audit", "g v"),
 )
 
 

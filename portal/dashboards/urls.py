@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
+from portal.dashboards import watch_urls
 from portal.dashboards.views import overview, pool, pool_charts, tenant, tenants
 
 urlpatterns = [
+    *watch_urls.urlpatterns,
     path("overview/", overview.overview, name="overview"),
-    path("system/", overview.system, name="system"),
     path("pools/", pool.pools, name="pools"),
     path("pools/<slug:slug>/", pool.pool, name="pool"),
     path("pools/<slug:slug>/charts/", pool_charts.charts, name="pool-charts"),

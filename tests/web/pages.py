@@ -12,12 +12,14 @@ OPERATOR = {
     "tenants": "/tenants/",
     "scaling": "/scaling/",
     "system": "/system/",
+    "audit": "/audit/?q=a",
 }
 TENANT = {
     "tenant home": "/t/eve/",
     "tenant usage": "/t/eve/usage/",
     "tenant debt": "/t/eve/debt/",
     "tenant keys": "/t/eve/keys/",
+    "tenant history": "/t/eve/audit/",
 }
 PARTS = {
     "pool charts": "/pools/chat-8b/charts/",

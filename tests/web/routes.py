@@ -44,6 +44,10 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "entitlements": (READERS, NONE),
     "scaling": (READERS, NONE),
     "tenants": (READERS, NONE),
+    "audit": (READERS, NONE),
+    "audit-record": (READERS, NONE),
+    "audit-export": (NONE, NONE),  # csv and jsonl: see test_audit
+    "audit-verify": (NONE, READERS),
     # a tenant's own
     "tenant-home": (VIEWERS, NONE),
     "tenant-charts": (VIEWERS, NONE),
@@ -56,4 +60,5 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tenant-keys": (VIEWERS, NONE),
     "tenant-key-create": (NONE, MEMBERS_ACT),
     "tenant-key-revoke": (NONE, MEMBERS_ACT),
+    "tenant-audit": (TENANT_ADMINS, NONE),
 }

@@ -30,8 +30,15 @@ OPERATOR_PAGES = {
     "tenants": "/tenants/",
     "scaling": "/scaling/",
     "system": "/system/",
+    "audit": "/audit/",
 }
-TENANT_PAGES = {"tenant-home": "", "tenant-usage": "usage/", "tenant-debt": "debt/", "tenant-keys": "keys/"}
+TENANT_PAGES = {
+    "tenant-home": "",
+    "tenant-usage": "usage/",
+    "tenant-debt": "debt/",
+    "tenant-keys": "keys/",
+    "tenant-history": "audit/",
+}
 
 
 class Command(BaseCommand):

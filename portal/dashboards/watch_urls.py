@@ -1,0 +1,16 @@
+"""Pages that watch over the platform itself: the audit trail and the health of the system."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from portal.dashboards.views import audit, overview
+
+urlpatterns = [
+    path("system/", overview.system, name="system"),
+    path("audit/", audit.audit, name="audit"),
+    path("audit/<int:record_id>/", audit.record, name="audit-record"),
+    path("audit/export.<slug:form>", audit.export_file, name="audit-export"),
+    path("audit/verify/", audit.verify_now, name="audit-verify"),
+    path("t/<slug:slug>/audit/", audit.tenant_audit, name="tenant-audit"),
+]
