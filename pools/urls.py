@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from django.urls import path
 
-from pools.web import keys, lists
+from pools.web import keys, lists, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
-    path("tiers/", lists.tiers, name="tiers"),
-    path("tiers/<slug:slug>/", lists.tier, name="tier"),
+    path("tiers/", tiers.tiers, name="tiers"),
+    path("tiers/new/", tiers.create, name="tier-new"),
+    path("tiers/<slug:slug>/", tiers.tier, name="tier"),
+    path("tiers/<slug:slug>/edit/", tier_edit.edit, name="tier-edit"),
+    path("tiers/<slug:slug>/preview/", tier_edit.preview, name="tier-preview"),
+    path("tiers/<slug:slug>/diff/", tier_history.diff, name="tier-diff"),
+    path("tiers/<slug:slug>/revert/<int:number>/", tier_history.revert, name="tier-revert"),
+    path("tiers/<slug:slug>/undo/<int:number>/", tier_history.undo, name="tier-undo"),
+    path("tiers/<slug:slug>/plans/<int:number>/cancel/", tier_history.plan_cancel, name="tier-plan-cancel"),
+    path("tiers/<slug:slug>/plans/<int:number>/again/", tier_history.plan_again, name="tier-plan-again"),
+    path("tiers/<slug:slug>/shadow/stop/", tier_shadow.stop, name="tier-shadow-stop"),
+    path("tiers/<slug:slug>/shadow/publish/", tier_shadow.publish, name="tier-shadow-publish"),
+    path("tiers/<slug:slug>/shadow/<int:number>/resume/", tier_shadow.resume, name="tier-shadow-resume"),
+    path("tiers/<slug:slug>/archive/", tiers.archive, name="tier-archive"),
+    path("tiers/<slug:slug>/restore/", tiers.restore, name="tier-restore"),
     path("entitlements/", lists.entitlements, name="entitlements"),
     path("scaling/", lists.scaling, name="scaling"),
     path("t/<slug:slug>/keys/", keys.keys, name="tenant-keys"),

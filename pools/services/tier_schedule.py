@@ -16,6 +16,7 @@ from django.db.models import Q
 
 from pools.models import Tier, TierVersion
 from pools.models.tiers import VersionStatus
+from pools.selectors.tiers import tiers_planned
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_locked, tier_spread, version_add
 from portal.audit.services import SYSTEM, Actor, audit_record
@@ -57,11 +58,7 @@ def effective_of(tier_id: int, at: datetime, *, without: Sequence[int] = ()) -> 
 
 def tier_upcoming(tier_id: int, now: datetime) -> list[TierVersion]:
     """Changes that will begin, the next first; one that was called off or covered by a newer one is left out."""
-    rows = TierVersion.objects.filter(tier_id=tier_id, status=VersionStatus.PUBLISHED, effective_from__gt=now)
-    found: dict[datetime, TierVersion] = {}
-    for row in rows.order_by("effective_from", "number"):
-        found[row.effective_from] = row
-    return [row for row in found.values() if row.reverts_id is None]
+    return tiers_planned([tier_id], now).get(tier_id, [])
 
 
 @transaction.atomic

@@ -49,6 +49,32 @@ def tier_shadow_stop(*, actor: Actor, now: datetime, tier_id: int, reason: str =
 
 
 @transaction.atomic
+def tier_shadow_resume(*, actor: Actor, now: datetime, tier_id: int, number: int, reason: str = "") -> Tier:
+    """Lets a stopped shadow watch on, until the end it was given. Raises DomainError ``not_found``, ``archived``,
+    ``shadow_over``."""
+    tier = tier_locked(tier_id)
+    shadow = TierVersion.objects.filter(tier=tier, number=number, status=VersionStatus.SHADOW).first()
+    if shadow is None:
+        raise DomainError("not_found", f"{tier.name} has no version {number} that ran in shadow.", status=404)
+    if shadow.effective_until is not None and shadow.effective_until <= now:
+        sentence = f"The time of version {number} in shadow ended; run its terms in shadow again."
+        raise DomainError("shadow_over", sentence, status=409)
+    before = {"shadow": tier.shadow.number if tier.shadow else None}
+    tier.shadow = shadow
+    tier.save(update_fields=["shadow"])
+    audit_record(
+        actor=actor,
+        verb="tier_shadow",
+        target=tier,
+        before=before,
+        after={"shadow": shadow.number},
+        reason=reason or "Watches on.",
+        now=now,
+    )
+    return tier
+
+
+@transaction.atomic
 def tier_shadow_publish(
     *,
     actor: Actor,

@@ -31,6 +31,7 @@ __all__ = [
     "tier_create",
     "tier_locked",
     "tier_publish",
+    "tier_restore",
     "tier_revert",
     "version_add",
 ]
@@ -150,6 +151,22 @@ def tier_archive(*, actor: Actor, now: datetime, tier_id: int, reason: str = "")
     tier.save(update_fields=["archived_at", "shadow"])
     after = {"archived_at": now}
     audit_record(actor=actor, verb="tier_archive", target=tier, before={}, after=after, reason=reason, now=now)
+    return tier
+
+
+@transaction.atomic
+def tier_restore(*, actor: Actor, now: datetime, tier_id: int, reason: str = "") -> Tier:
+    """Takes a tier out of the archive; one that is not archived stays as it is. Raises DomainError ``not_found``."""
+    tier = Tier.objects.select_for_update(no_key=True).filter(pk=tier_id).first()
+    if tier is None:
+        raise DomainError("not_found", f"There is no tier {tier_id}.", status=404)
+    if tier.archived_at is None:
+        return tier
+    before = {"archived_at": tier.archived_at}
+    tier.archived_at = None
+    tier.save(update_fields=["archived_at"])
+    after = {"archived_at": None}
+    audit_record(actor=actor, verb="tier_restore", target=tier, before=before, after=after, reason=reason, now=now)
     return tier
 
 

@@ -1,16 +1,16 @@
-"""Read-only lists for operators: tiers, entitlements, scaling decisions. Server-side search, cursor pages by id."""
+"""Read-only lists for operators: entitlements, scaling decisions. Server-side search, cursor pages by id."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from pools.choices import CLASS_RULES, EntitlementState, ServiceClass
-from pools.models import Entitlement, Pool, ScalingDecision, Tier, TierVersion
+from pools.choices import EntitlementState
+from pools.models import Entitlement, Pool, ScalingDecision
 from portal.accounts.access import reads_everything
 
 PAGE = 50
@@ -23,28 +23,6 @@ def cut(rows: QuerySet[Any, Any], request: HttpRequest, *, newest_first: bool = 
         rows = rows.filter(pk__lt=after) if newest_first else rows.filter(pk__gt=after)
     found = list(rows.order_by("-pk" if newest_first else "pk")[: PAGE + 1])
     return {"rows": found[:PAGE], "next": found[PAGE - 1].pk if len(found) > PAGE else None, "paged": bool(after)}
-
-
-@reads_everything
-@require_safe
-def tiers(request: HttpRequest) -> HttpResponse:
-    """Every tier with the terms in force and how many entitlements live under it."""
-    living = Count("entitlements", filter=~Q(entitlements__state=EntitlementState.EXPIRED))
-    rows = list(Tier.objects.select_related("current").annotate(living=living).order_by("slug")[:500])
-    order = list(ServiceClass)
-    rows.sort(key=lambda tier: (order.index(ServiceClass(tier.service_class)), tier.slug))
-    return render(request, "pools/tiers.html", {"nav": "tiers", "rows": rows})
-
-
-@reads_everything
-@require_safe
-def tier(request: HttpRequest, slug: str) -> HttpResponse:
-    """One tier: its class, its terms, its versions."""
-    found = get_object_or_404(Tier.objects.select_related("current"), slug=slug)
-    versions = list(TierVersion.objects.filter(tier=found).order_by("-number")[:100])
-    rule = CLASS_RULES[ServiceClass(found.service_class)]
-    context = {"nav": "tiers", "tier": found, "current": found.current, "versions": versions, "rule": rule}
-    return render(request, "pools/tier.html", context)
 
 
 @reads_everything
