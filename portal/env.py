@@ -74,6 +74,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Address of the portal as people type it, for links in e-mails. Empty: http://localhost and WEB_PORT.",
     ),
     Setting(
+        "GATEWAY_URL",
+        "",
+        "str",
+        "Address of the gateway as clients reach it, shown on pages. Empty: http://localhost and GATEWAY_PORT.",
+    ),
+    Setting(
         "EMAIL_URL",
         "",
         "str",
@@ -214,12 +220,21 @@ def broker_url(environ: Mapping[str, str] | None = None) -> str:
 
 def portal_url(environ: Mapping[str, str] | None = None) -> str:
     """PORTAL_URL without a slash at the end, or the local address."""
-    given: str = read("PORTAL_URL", environ)
+    return _address("PORTAL_URL", "WEB_PORT", environ)
+
+
+def gateway_url(environ: Mapping[str, str] | None = None) -> str:
+    """GATEWAY_URL without a slash at the end, or the local address."""
+    return _address("GATEWAY_URL", "GATEWAY_PORT", environ)
+
+
+def _address(name: str, port: str, environ: Mapping[str, str] | None) -> str:
+    given: str = read(name, environ)
     if not given:
-        return f"http://localhost:{read('WEB_PORT', environ)}"
+        return f"http://localhost:{read(port, environ)}"
     parts = urlsplit(given)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise _bad(BY_NAME["PORTAL_URL"], given, "an http:// or https:// address without a query")
+        raise _bad(BY_NAME[name], given, "an http:// or https:// address without a query")
     return given.rstrip("/")
 
 

@@ -30,6 +30,7 @@ GATEWAY_PORT = _values["GATEWAY_PORT"]
 WEB_PORT = _values["WEB_PORT"]
 BIND_ADDRESS = _values["BIND_ADDRESS"]
 PORTAL_URL = env.portal_url()
+GATEWAY_URL = env.gateway_url()
 globals().update(env.email())  # EMAIL_BACKEND and what it needs
 
 INSTALLED_APPS = [

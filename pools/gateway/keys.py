@@ -45,12 +45,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class KeyDocument:
-    """A gateway key: whose it is, until when, and its grants by model name."""
+    """A gateway key: whose it is, until when, its grants by model name, and whether its tenant is suspended."""
 
     key_id: int
     tenant: str
     expires_at_s: float | None
     grants: dict[str, Grant]
+    suspended: bool = False
 
 
 class _Known(NamedTuple):
@@ -76,8 +77,8 @@ class Keys:
         return len(self._known) + len(self._unknown) + len(self._asking)
 
     async def look_up(self, scope: Scope, now_s: float) -> KeyDocument:
-        """The document of the request's key. Raises DomainError 401 (missing, malformed, unknown, revoked, expired) or
-        503 when the store is away and the key was not seen lately."""
+        """The document of the request's key. Raises DomainError 401 (missing, malformed, unknown, revoked, expired),
+        403 when its tenant is suspended, or 503 when the store is away and the key was not seen lately."""
         plaintext = presented_key(scope)
         if not plaintext.startswith(KEY_PREFIX) or len(plaintext) > MAX_KEY_LENGTH:
             raise refused("This is not a key for inference." if plaintext else "No API key was given.")
@@ -87,6 +88,9 @@ class Keys:
             raise refused("The API key is unknown or has been revoked.")
         if document.expires_at_s is not None and document.expires_at_s <= now_s:
             raise refused("The API key has expired.", code="expired_api_key")
+        if document.suspended:
+            sentence = f"The tenant {document.tenant} is suspended; ask the operator to resume it."
+            raise DomainError("tenant_suspended", sentence, status=403)
         return document
 
     def revoke(self, digest: str) -> None:
@@ -183,4 +187,5 @@ def read_document(raw: bytes) -> KeyDocument | None:
         )
         for model, terms in document["models"].items()
     }
-    return KeyDocument(document["key_id"], document["tenant"], document["expires_at"], grants)
+    suspended = document.get("suspended") is True
+    return KeyDocument(document["key_id"], document["tenant"], document["expires_at"], grants, suspended)

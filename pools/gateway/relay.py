@@ -8,7 +8,7 @@ import asyncio
 
 import orjson
 
-from pools.choices import Outcome
+from pools.choices import Outcome, ServiceClass
 from pools.gateway.exchange import Exchange, UpstreamError
 from pools.gateway.live import LiveRequest
 from pools.gateway.metrics import Meters
@@ -212,6 +212,9 @@ class _NextEndpoint(Exception):  # noqa: N818  (a step of the control flow, not 
 
 def cut_error(live: LiveRequest) -> DomainError:
     """What the client of a request that was ended from outside is told."""
+    if live.ending is Outcome.PREEMPTED and live.grant.service_class is not ServiceClass.PREEMPTIBLE:
+        sentence = "An operator suspended or offboarded this tenant and ended the request."  # nobody else evicts these
+        return DomainError("tenant_suspended", sentence, status=403)
     if live.ending is Outcome.PREEMPTED:
         return unavailable(
             "The request ran on idle capacity that its owner needs now (preemptible class); try again later.",

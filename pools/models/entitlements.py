@@ -43,6 +43,7 @@ class Entitlement(models.Model):
     state_reason = models.CharField(max_length=300, blank=True)
     state_since = models.DateTimeField(default=now)
     suspended_at = models.DateTimeField(null=True, blank=True)
+    suspended_with_tenant = models.BooleanField(default=False, help_text="Resumed when its tenant is")
     bound_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now)

@@ -73,6 +73,17 @@ def keys_publish(tenant_ids: Iterable[int] | None, now: datetime) -> int:
     return len(found)
 
 
+def keys_republish(tenant_id: int, now: datetime) -> int:
+    """Writes a tenant's key documents and makes every gateway read them anew at once; returns how many."""
+    found = list(_living_keys(now).filter(tenant_id=tenant_id))
+    _write(found, now)
+    pipe = hot().pipeline(transaction=False)
+    for key in found:
+        pipe.publish(REVOKED_CHANNEL, key.digest)
+    pipe.execute()
+    return len(found)
+
+
 def documents_refresh(now: datetime, *, full: bool = False) -> bool:
     """Republishes every key and takes stale ones away; with ``full``, or when the store lost its epoch, every pool too.
 
@@ -126,6 +137,7 @@ def document_of(key: ApiKey, models: dict[str, Any]) -> bytes:
             "tenant": key.tenant.slug,
             "kind": key.kind,
             "expires_at": int(key.expires_at.timestamp()) if key.expires_at else None,
+            "suspended": key.tenant.state == TenantState.SUSPENDED,
             "models": models,
         }
     )

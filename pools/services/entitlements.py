@@ -19,6 +19,7 @@ from pools.services.publishing import publish_soon
 from pools.services.supply import promises_of, supply_of
 from portal.accounts.models import Tenant
 from portal.accounts.services import slug_check
+from portal.accounts.tenants import tenant_active
 from portal.audit.services import Actor, audit_record
 from portal.lib.errors import DomainError
 
@@ -63,6 +64,7 @@ def entitlement_create(
     Raises DomainError ``bad_entitlement`` (field sentences), ``slug_taken``, ``window_overlaps``, ``never_fits`` when
     not even all replicas could carry it.
     """
+    tenant_active(tenant, "a promise")
     slug = slug or f"{tenant.slug}-{pool.slug}"
     slug_check(slug[:63], "entitlement")
     locked = pool_locked(pool.pk)
@@ -148,6 +150,7 @@ def entitlement_resume(*, actor: Actor, now: datetime, entitlement_id: int, reas
     entitlement = _locked(entitlement_id)
     if entitlement.state != EntitlementState.SUSPENDED:
         raise DomainError("not_suspended", f"{entitlement.slug} is {entitlement.state}, not suspended.", status=409)
+    tenant_active(entitlement.tenant, "a promise")
     answer = _fit(entitlement)
     return _move(actor, now, entitlement_id, EntitlementState.PENDING, reason or answer.sentence, "resume")
 
@@ -194,6 +197,7 @@ def entitlement_expire(*, actor: Actor, now: datetime, entitlement_id: int, reas
 def state_set(entitlement: Entitlement, state: EntitlementState, sentence: str, now: datetime) -> None:
     """Sets state, reason and their times on the instance; the caller saves ``STATE_FIELDS``."""
     entitlement.state = state.value
+    entitlement.suspended_with_tenant = False
     entitlement.state_reason = sentence[:300]
     entitlement.state_since = now
     if state is EntitlementState.SUSPENDED:
@@ -204,7 +208,7 @@ def state_set(entitlement: Entitlement, state: EntitlementState, sentence: str, 
         entitlement.valid_until = max(now, entitlement.valid_from)
 
 
-STATE_FIELDS = ["state", "state_reason", "state_since", "suspended_at", "bound_at"]
+STATE_FIELDS = ["state", "state_reason", "state_since", "suspended_at", "bound_at", "suspended_with_tenant"]
 
 
 def terms_of(entitlement: Entitlement) -> dict[str, Any]:

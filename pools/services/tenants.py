@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import transaction
 
 from portal.accounts import services as accounts
-from portal.accounts.choices import TenantRole
+from portal.accounts import tenants as rows
+from portal.accounts.choices import TenantRole, TenantState
 from portal.accounts.models import Membership, Tenant, User
+from portal.audit.models import AuditRecord
 from portal.audit.services import Actor, audit_record
+from portal.lib.errors import DomainError
+
+CHANGE = "tenant_change"
 
 
 @transaction.atomic
@@ -23,9 +29,9 @@ def tenant_create(
     currency: str = "EUR",
     reason: str = "",
 ) -> Tenant:
-    """A new tenant. Raises DomainError ``slug_taken``, ``bad_slug``, ``bad_email``, ``bad_currency``."""
-    tenant = accounts.tenant_insert(slug=slug, name=name, now=now, contact_email=contact_email, currency=currency)
-    after = {"slug": slug, "name": tenant.name, "currency": currency}
+    """A new tenant. Raises DomainError ``slug_taken``, ``bad_slug``, ``bad_tenant``."""
+    tenant = rows.tenant_insert(slug=slug, name=name, now=now, contact_email=contact_email, currency=currency)
+    after = {"slug": slug, **rows.details_of(tenant)}
     audit_record(
         actor=actor, verb="tenant_create", target=tenant, before={}, after=after, reason=reason, now=now, tenant=tenant
     )
@@ -33,10 +39,82 @@ def tenant_create(
 
 
 @transaction.atomic
+def tenant_change(
+    *,
+    actor: Actor,
+    now: datetime,
+    tenant_id: int,
+    name: str,
+    contact_email: str,
+    currency: str,
+    seen: Mapping[str, str] | None = None,
+    reason: str = "",
+) -> AuditRecord | None:
+    """Edits a tenant's details; the record of it (:func:`tenant_change_undo` takes it), None when nothing changed.
+
+    ``seen`` is what the editor started from. Raises DomainError ``bad_tenant``, ``tenant_moved`` when somebody else
+    changed it meanwhile, ``tenant_gone`` when it is offboarded.
+    """
+    details = rows.details_check(name=name, contact_email=contact_email, currency=currency)
+    tenant = _changeable(tenant_id)
+    before = rows.details_of(tenant)
+    if seen is not None and dict(seen) != before:
+        theirs = {name: value for name, value in before.items() if seen.get(name) != value}
+        shown = ", ".join(f"{name.replace('_', ' ')} is now {value or 'empty'}" for name, value in theirs.items())
+        sentence = (
+            f"{before['name']} was changed by somebody else while you edited it: {shown}. Look at it, save again."
+        )
+        raise DomainError("tenant_moved", sentence, status=409)
+    if before == details:
+        return None
+    rows.tenant_rewrite(tenant, details)
+    return audit_record(
+        actor=actor, verb=CHANGE, target=tenant, before=before, after=details, reason=reason, now=now, tenant=tenant
+    )
+
+
+@transaction.atomic
+def tenant_change_undo(*, actor: Actor, now: datetime, tenant_id: int, record_id: int) -> Tenant:
+    """Puts the details back to what they were before one change.
+
+    Raises DomainError ``not_found`` and, when they were changed again since, ``tenant_moved``.
+    """
+    tenant = _changeable(tenant_id)
+    record = AuditRecord.objects.filter(pk=record_id, verb=CHANGE, tenant=tenant).first()
+    if record is None:
+        raise DomainError("not_found", f"There is no change {record_id} of {tenant.name}.", status=404)
+    if rows.details_of(tenant) != record.after:
+        sentence = f"{tenant.name} was changed again since; edit it instead of undoing the older change."
+        raise DomainError("tenant_moved", sentence, status=409)
+    before = rows.tenant_rewrite(tenant, record.before)
+    audit_record(
+        actor=actor,
+        verb=CHANGE,
+        target=tenant,
+        before=before,
+        after=record.before,
+        reason="Undone.",
+        now=now,
+        tenant=tenant,
+    )
+    return tenant
+
+
+def _changeable(tenant_id: int) -> Tenant:
+    tenant = rows.tenant_locked(tenant_id)
+    if tenant.state == TenantState.OFFBOARDED:
+        raise DomainError("tenant_gone", f"{tenant.name} is offboarded; its history does not change.", status=409)
+    return tenant
+
+
+@transaction.atomic
 def membership_set(
     *, actor: Actor, now: datetime, tenant: Tenant, user: User, role: str = TenantRole.VIEWER, reason: str = ""
 ) -> Membership:
-    """Gives a person a role in a tenant or changes it. Raises DomainError ``bad_role``, ``last_admin``."""
+    """Gives a person a role in a tenant or changes it. Raises DomainError ``bad_role``, ``last_admin``,
+    ``tenant_gone``."""
+    if tenant.state == TenantState.OFFBOARDED:
+        raise DomainError("tenant_gone", f"{tenant.name} is offboarded; nobody joins it any more.", status=409)
     member, before = accounts.membership_put(tenant=tenant, user=user, role=role, now=now)
     if before != role:
         audit_record(

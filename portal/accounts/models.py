@@ -18,6 +18,8 @@ class Tenant(models.Model):
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
     state = models.CharField(max_length=16, choices=TenantState.choices, default=TenantState.ACTIVE)
+    state_reason = models.CharField(max_length=200, blank=True)
+    state_since = models.DateTimeField(default=now)
     contact_email = models.EmailField(blank=True)
     currency = models.CharField(max_length=3, default="EUR")
     created_at = models.DateTimeField(default=now, editable=False)

@@ -1,4 +1,4 @@
-"""Rows of tenants, memberships and API keys; the whole deeds are in ``pools.services.tenants`` and ``keys``."""
+"""Rows of memberships and API keys; the whole deeds are in ``pools.services.tenants`` and ``keys``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email, validate_slug
-from django.db import IntegrityError, transaction
+from django.core.validators import validate_slug
 
 from portal.accounts.choices import Given, KeyKind, TenantRole, TenantState
 from portal.accounts.models import ApiKey, Membership, Tenant, User
@@ -35,28 +34,6 @@ def slug_check(slug: str, what: str) -> None:
     if not slug_ok:
         sentence = f"The slug {slug!r} of the {what} must be 1 to 63 letters, digits, hyphens or underscores."
         raise DomainError("bad_slug", sentence, fields={"slug": sentence})
-
-
-def tenant_insert(*, slug: str, name: str, now: datetime, contact_email: str = "", currency: str = "EUR") -> Tenant:
-    """A new tenant row. Raises DomainError for a bad or taken slug, a bad address or currency."""
-    slug_check(slug, "tenant")
-    if contact_email:
-        try:
-            validate_email(contact_email)
-        except ValidationError:
-            sentence = f"{contact_email!r} is not an e-mail address."
-            raise DomainError("bad_email", sentence, fields={"contact_email": sentence}) from None
-    if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
-        sentence = f"The currency is three capital letters such as EUR, got {currency!r}."
-        raise DomainError("bad_currency", sentence, fields={"currency": sentence})
-    try:
-        with transaction.atomic():
-            return Tenant.objects.create(
-                slug=slug, name=name or slug, contact_email=contact_email, currency=currency, created_at=now
-            )
-    except IntegrityError:
-        sentence = f"There is a tenant {slug!r} already; choose another slug."
-        raise DomainError("slug_taken", sentence, status=409, fields={"slug": sentence}) from None
 
 
 def membership_put(*, tenant: Tenant, user: User, role: str, now: datetime) -> tuple[Membership, str | None]:

@@ -1,0 +1,31 @@
+"""Requests that run now: found by their entitlement, and ended at the gateways by the channel that evictions use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from pools.counters.keys import eviction_channel
+from pools.counters.types import LiveReservation
+from pools.services.store import counters
+
+
+def inflight_of(entitlements: Mapping[int, Collection[int]]) -> list[tuple[int, LiveReservation]]:
+    """(pool id, reservation) of every request that runs under the given entitlements (pool id → entitlement ids)."""
+    return [
+        (pool_id, request)
+        for pool_id, wanted in entitlements.items()
+        for request in counters().live_reservations(pool_id)
+        if request.entitlement_id in wanted
+    ]
+
+
+def inflight_end(entitlements: Mapping[int, Collection[int]]) -> int:
+    """Tells the gateways to end those requests; returns how many. Each is settled with what it streamed until then.
+
+    A gateway that misses the message lets its request run to its end. Errors of the store pass through.
+    """
+    told = inflight_of(entitlements)
+    for pool_id in {pool_id for pool_id, _ in told}:
+        lines = [f"{one.entitlement_id}:{one.request_id}" for pool, one in told if pool == pool_id]
+        counters().publish(eviction_channel(pool_id), "\n".join(lines))
+    return len(told)

@@ -1,0 +1,115 @@
+"""Suspend and resume a tenant: its keys, its entitlements and, where asked, what runs; at every gateway at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from pools.choices import EntitlementState
+from pools.models import Entitlement
+from pools.services.documents import keys_republish
+from pools.services.entitlements import entitlement_resume, entitlement_suspend
+from pools.services.inflight import inflight_end
+from pools.services.publishing import gathered, publish_all
+from portal.accounts.choices import TenantState
+from portal.accounts.models import Tenant
+from portal.accounts.tenants import tenant_locked, tenant_move
+from portal.audit.services import Actor, audit_record
+from portal.lib.errors import DomainError
+
+IDLE = (EntitlementState.SUSPENDED.value, EntitlementState.EXPIRED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A tenant that may send again; ``stayed`` are entitlements that could not be resumed, with the reason."""
+
+    tenant: Tenant
+    resumed: int
+    stayed: tuple[tuple[str, str], ...]
+
+
+@transaction.atomic
+def tenant_suspend(*, actor: Actor, now: datetime, tenant_id: int, reason: str, end_running: bool = False) -> Tenant:
+    """Refuses every request of a tenant from the commit on; its promises no longer hold capacity.
+
+    Keys stay and say why they are refused; with ``end_running`` what runs is cut, else it ends by itself.
+    Raises DomainError ``not_found``, ``not_active``, ``reason_missing``.
+    """
+    tenant = tenant_locked(tenant_id)
+    if tenant.state != TenantState.ACTIVE:
+        raise DomainError("not_active", f"{tenant.name} is {tenant.state} already.", status=409)
+    if not reason.strip():
+        sentence = "Give a reason: the tenant's people read it."
+        raise DomainError("reason_missing", sentence, fields={"reason": sentence})
+    tenant_move(tenant, TenantState.SUSPENDED, reason.strip(), now)
+    with gathered() as touched:
+        rows = Entitlement.objects.filter(tenant=tenant).exclude(state__in=IDLE)
+        ids = list(rows.order_by("pool_id", "pk").values_list("pk", flat=True))
+        for entitlement_id in ids:
+            entitlement_suspend(
+                actor=actor, now=now, entitlement_id=entitlement_id, reason=f"Its tenant is suspended: {reason.strip()}"
+            )
+    Entitlement.objects.filter(pk__in=ids).update(suspended_with_tenant=True)
+    _record(actor, now, "tenant_suspend", tenant, TenantState.ACTIVE, {"entitlements": len(ids)}, reason)
+    running = entitlements_by_pool(tenant.pk) if end_running else {}
+    transaction.on_commit(lambda: keys_republish(tenant.pk, now), robust=True)
+    transaction.on_commit(lambda: inflight_end(running), robust=True)
+    transaction.on_commit(lambda: publish_all(touched, now), robust=True)
+    return tenant
+
+
+@transaction.atomic
+def tenant_resume(*, actor: Actor, now: datetime, tenant_id: int, reason: str = "") -> Resumed:
+    """Lets a suspended tenant send again and resumes what was suspended with it.
+
+    An entitlement whose promise no longer fits stays suspended and is named. Raises DomainError ``not_found``,
+    ``not_suspended``.
+    """
+    tenant = tenant_locked(tenant_id)
+    if tenant.state != TenantState.SUSPENDED:
+        raise DomainError("not_suspended", f"{tenant.name} is {tenant.state}, not suspended.", status=409)
+    tenant_move(tenant, TenantState.ACTIVE, "", now)
+    rows = Entitlement.objects.filter(tenant=tenant, suspended_with_tenant=True, state=EntitlementState.SUSPENDED.value)
+    stayed: list[tuple[str, str]] = []
+    found = list(rows.order_by("pool_id", "pk"))
+    with gathered() as touched:
+        for row in found:
+            try:
+                entitlement_resume(actor=actor, now=now, entitlement_id=row.pk, reason="Its tenant is resumed.")
+            except DomainError as error:  # raised before anything was written
+                stayed.append((row.slug, error.sentence))
+    Entitlement.objects.filter(tenant=tenant, suspended_with_tenant=True).update(suspended_with_tenant=False)
+    count = len(found) - len(stayed)
+    after = {"entitlements": count, "stayed": [slug for slug, _ in stayed]}
+    _record(actor, now, "tenant_resume", tenant, TenantState.SUSPENDED, after, reason)
+    transaction.on_commit(lambda: publish_all(touched, now), robust=True)
+    transaction.on_commit(lambda: keys_republish(tenant.pk, now), robust=True)
+    return Resumed(tenant, count, tuple(stayed))
+
+
+def entitlements_by_pool(tenant_id: int) -> dict[int, set[int]]:
+    """Pool id → ids of the tenant's entitlements that have not expired."""
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    living = Entitlement.objects.filter(tenant_id=tenant_id).exclude(state=EntitlementState.EXPIRED.value)
+    for pool_id, entitlement_id in living.values_list("pool_id", "pk"):
+        found[pool_id].add(entitlement_id)
+    return dict(found)
+
+
+def _record(
+    actor: Actor, now: datetime, verb: str, tenant: Tenant, before: str, after: dict[str, object], reason: str
+) -> None:
+    audit_record(
+        actor=actor,
+        verb=verb,
+        target=tenant,
+        before={"state": str(before)},
+        after={"state": str(tenant.state), **after},
+        reason=reason,
+        now=now,
+        tenant=tenant,
+    )
