@@ -7,7 +7,9 @@
     products.py  tiers with versions; pools with capacity profiles
     parties.py   tenants, people, memberships, keys
     promises.py  entitlements within what their pools can carry; endpoints enough for them
-    history.py   samples, usage, ledger, made by the database itself
+    history.py   samples with their roll-ups and usage, made by the database itself
+    measured.py  fairness and advice, likewise
+    ledger.py    debts with balanced postings
     trail.py     decisions, requests, jobs, alerts, saved views, the audit chain
     world.py     all of it in one transaction: there whole or not at all
     live.py      requests in flight and real ticks, so that live pages have something to show

@@ -12,19 +12,21 @@ from typing import Any
 
 from django.db import connection
 
+from pools.models import RollupMark
+
 # In 0..1, smooth over a day, another phase for every pool; then a little noise for every row.
 _WAVE = "(0.55 + 0.3 * sin(extract(epoch FROM {at}) / 13750.99 + {pool} * 0.7))"
 _NOISE = "((hashint8({row} * 7919 + extract(epoch FROM {at})::bigint) & 1023) / 1023.0)"
 _LUCK = "((hashint8({row} * 104729) & 1023) / 1023.0)"
 
 ENTITLEMENTS = f"""
-INSERT INTO pools_entitlementsample (at, entitlement_id, pool_id, tenant_id, elapsed_s, use_tokens_per_second,
+INSERT INTO {{table}} (at, entitlement_id, pool_id, tenant_id, elapsed_s, use_tokens_per_second,
     use_kv_bytes, use_concurrency, limit_tokens_per_second, limit_kv_bytes, limit_concurrency,
     demand_tokens_per_second, weight, debt, burst, gap_tokens, admitted, refused)
 SELECT at, id, pool_id, tenant_id, step, busy * tokens, (busy * kv)::bigint, busy * slots,
     limited * tokens, (limited * kv)::bigint, ceil(limited * slots)::int, busy * tokens * 1.15, weight * (1 + 2 * debt),
     debt, greatest(0, busy - 1), debt * tokens * step * 0.4, ceil(busy * tokens * step / 1200)::int,
-    CASE WHEN busy = 0 OR luck < 0.6 THEN '{{}}'::jsonb
+    CASE WHEN busy = 0 OR luck < 0.6 THEN '{{{{}}}}'::jsonb
          WHEN rank > 1 THEN jsonb_build_object('low_priority', ceil(busy * 20)::int, 'pool_full', ceil(luck * 5)::int)
          ELSE jsonb_build_object('concurrency', ceil(busy * 6)::int, 'token_budget', ceil(luck * 3)::int) END
 FROM (
@@ -48,15 +50,15 @@ FROM (
 ) made
 """  # noqa: S608  built from constants only
 POOLS = f"""
-INSERT INTO pools_poolsample (at, pool_id, capacity, promised, use, hold, ready, pending, wanted, contended, lag_ms,
-    refused)
+INSERT INTO {{table}} (at, pool_id, capacity, promised, use, hold, ready, pending, wanted, needed, contended, lag_ms,
+    refused{{more}})
 SELECT s.at, p.id, ARRAY[r.ready * c.tokens_per_second, r.ready * c.kv_bytes, r.ready * c.concurrency]::float[],
     ARRAY[h.tokens, h.kv, h.slots]::float[],
     ARRAY[h.tokens * w.busy, h.kv * w.busy, h.slots * w.busy]::float[],
     ARRAY[0, h.kv * (1 - w.busy) * 0.4, h.slots * (1 - w.busy) * 0.4]::float[],
-    r.ready, r.waiting, p.wanted_replicas, w.busy > 0.8, 2 + (w.noise * 8)::int,
+    r.ready, r.waiting, p.wanted_replicas, p.wanted_replicas, w.busy > 0.8, 2 + (w.noise * 8)::int,
     CASE WHEN w.busy > 0.75 THEN jsonb_build_object('low_priority', (w.noise * 40)::int, 'pool_full',
-        (w.noise * 9)::int, 'concurrency', 3, 'token_budget', (w.busy * 9)::int) ELSE '{{}}'::jsonb END
+        (w.noise * 9)::int, 'concurrency', 3, 'token_budget', (w.busy * 9)::int) ELSE '{{{{}}}}'::jsonb END{{values}}
 FROM pools_pool p JOIN pools_capacityprofile c ON c.id = p.current_profile_id
 CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE state = 'ready') AS ready,
     count(*) FILTER (WHERE state = 'starting') AS waiting FROM pools_endpoint WHERE pool_id = p.id) r
@@ -109,23 +111,61 @@ class Spell:
     step_s: int
 
 
-FINE = (
-    Spell(timedelta(hours=24), timedelta(hours=1), 600),
-    Spell(timedelta(minutes=59), timedelta(0), 60),
-)
-COARSE = (Spell(timedelta(minutes=55), timedelta(0), 300),)
-LONG = (Spell(timedelta(days=30), timedelta(hours=25), 7200), *FINE)
+DAY, HOUR, NOTHING = timedelta(days=1), timedelta(hours=1), timedelta(0)
+Plan = dict[str, tuple[Spell, ...]]
+"""Level (sample, minute, hour) → which stretches are filled there."""
+FINE: Plan = {
+    "sample": (Spell(timedelta(minutes=59), NOTHING, 60),),
+    "minute": (Spell(DAY, HOUR, 1200), Spell(timedelta(minutes=55), timedelta(minutes=2), 120)),
+    "hour": (Spell(7 * DAY, HOUR, 4 * 3600), Spell(30 * DAY, 8 * DAY, 86_400)),
+}
+COARSE: Plan = {
+    "sample": (Spell(timedelta(minutes=50), NOTHING, 600),),
+    "minute": (Spell(DAY, HOUR, 4 * 3600),),
+    "hour": (Spell(7 * DAY, HOUR, 86_400),),
+}
+LONG: Plan = {
+    "sample": (Spell(timedelta(minutes=59), NOTHING, 60),),
+    "minute": (Spell(DAY, timedelta(minutes=5), 300),),
+    "hour": (Spell(30 * DAY, HOUR, 7200),),
+}
 """Of pools: a month."""
+ROLLED_POOL = {
+    "more": ", ready_least, headroom",
+    "values": ", r.ready, ARRAY[r.ready * c.tokens_per_second - h.tokens * w.busy, r.ready * c.kv_bytes - h.kv *"
+    " (w.busy + (1 - w.busy) * 0.4), r.ready * c.concurrency - h.slots * (w.busy + (1 - w.busy) * 0.4)]::float[]",
+}
 
 
-def entitlements_sample(pool_ids: Sequence[int], spells: Sequence[Spell], now: datetime) -> int:
-    """Samples of every living entitlement of the pools; returns how many."""
-    return sum(_run(ENTITLEMENTS, now, spell, pools=list(pool_ids)) for spell in spells)
+def entitlements_sample(pool_ids: Sequence[int], plan: Plan, now: datetime) -> int:
+    """History of every living entitlement of the pools; returns how many rows."""
+    return sum(
+        run(ENTITLEMENTS.format(table=f"pools_entitlement{level}"), floor(now, level), spell, pools=list(pool_ids))
+        for level, spells in plan.items()
+        for spell in spells
+    )
 
 
 def pools_sample(pool_ids: Sequence[int], now: datetime) -> int:
-    """Samples of the pools over a month."""
-    return sum(_run(POOLS, now, spell, pools=list(pool_ids)) for spell in LONG)
+    """History of the pools over a month."""
+    done = 0
+    for level, spells in LONG.items():
+        more = {"more": "", "values": ""} if level == "sample" else ROLLED_POOL
+        statement = POOLS.format(table=f"pools_pool{level}", **more)
+        done += sum(run(statement, floor(now, level), spell, pools=list(pool_ids)) for spell in spells)
+    return done
+
+
+def rolled_up(now: datetime) -> None:
+    """Says that what was made up is rolled up as well: the next roll-up begins now."""
+    for level in ("minute", "hour"):
+        RollupMark.objects.update_or_create(level=level, defaults={"until": floor(now, "minute")})
+
+
+def floor(now: datetime, level: str) -> datetime:
+    """Where the last row of a level begins."""
+    at = now if level == "sample" else now.replace(second=0, microsecond=0)
+    return at.replace(minute=0) if level == "hour" else at
 
 
 def usage_roll(tenant_ids: Sequence[int], now: datetime) -> int:
@@ -135,8 +175,8 @@ def usage_roll(tenant_ids: Sequence[int], now: datetime) -> int:
     hours = Spell(timedelta(days=7), timedelta(0), 3600)
     minutes = Spell(timedelta(hours=6), timedelta(0), 60)
     tenants = list(tenant_ids)
-    done = _run(ROLLUP.format(table="billing_usagehour", **parts), hour, hours, tenants=tenants, each=4, rate=220)
-    return done + _run(
+    done = run(ROLLUP.format(table="billing_usagehour", **parts), hour, hours, tenants=tenants, each=4, rate=220)
+    return done + run(
         ROLLUP.format(table="billing_usageminute", **parts), minute, minutes, tenants=tenants, each=2, rate=4
     )
 
@@ -144,10 +184,11 @@ def usage_roll(tenant_ids: Sequence[int], now: datetime) -> int:
 def events_write(pool_ids: Sequence[int], each: int, now: datetime) -> int:
     """Single requests of the last day, so many for every bound entitlement of the pools."""
     spell = Spell(timedelta(0), timedelta(0), 86_000 // max(1, each))
-    return _run(EVENTS, now, spell, pools=list(pool_ids), each=each)
+    return run(EVENTS, now, spell, pools=list(pool_ids), each=each)
 
 
-def _run(statement: str, now: datetime, spell: Spell, **values: Any) -> int:
+def run(statement: str, now: datetime, spell: Spell, **values: Any) -> int:
+    """Fills one spell with a statement; how many rows that made."""
     given: dict[str, Any] = {"start": now - spell.begins, "end": now - spell.ends, "step": spell.step_s, **values}
     with connection.cursor() as cursor:
         cursor.execute(statement, given)

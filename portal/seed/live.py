@@ -18,6 +18,8 @@ from pools.choices import EndpointState, EntitlementState
 from pools.counters.types import Ask, Settlement
 from pools.models import Entitlement, Pool
 from pools.services.documents import documents_refresh
+from pools.services.fairness_roll import fairness_roll
+from pools.services.rollups import rollups_make
 from pools.services.shards import shard_pools, shards_forget
 from pools.services.store import counters
 from pools.services.tick import shard_tick
@@ -26,7 +28,7 @@ from pools.services.tick_show import board_write
 LEASE_MS = 600_000
 TURNED_OVER = 0.02
 """Share of the requests that end, and are followed by others, at each turn."""
-DRAINED_EACH = 20
+BOOKED_EACH = 30
 KEEN, HOT = 4, {0: 4.0, 1: 2.0}
 """How many times likelier one entitlement in three is to ask, and everybody in some pools (by id modulo 7): some
 queue, many are idle; some pools are full, most have room."""
@@ -86,9 +88,11 @@ class Bustle:
             )
         self._ask(self.in_flight - len(self.running))
         self.tick(now)
-        if next(self._turns) % DRAINED_EACH == DRAINED_EACH - 1:
+        if next(self._turns) % BOOKED_EACH == BOOKED_EACH - 1:
             for pool_id in self.pool_ids:
                 usage_drain(pool_id, now)
+            rollups_make(now, longest_s=1.0)
+            fairness_roll(now)
 
     def tick(self, now: datetime) -> None:
         """What the tick does every second, for every shard."""

@@ -14,7 +14,7 @@ from pools.models import Entitlement, Pool, Tier
 from portal.accounts.models import Tenant
 from portal.lib.copying import copy_models
 from portal.lib.errors import DomainError
-from portal.seed import history, ledger, trail
+from portal.seed import history, ledger, measured, trail
 from portal.seed.parties import parties_write
 from portal.seed.products import places_make, places_write, tiers_write
 from portal.seed.promises import endpoints_make, promises_draw, replicas_fit
@@ -22,7 +22,7 @@ from portal.seed.sizes import Size
 
 Say = Callable[[str, int], None]
 """Hears the name of a step and how many rows of it are new."""
-EXPECTED_ROWS = {"small": 20_000, "medium": 480_000, "large": 1_990_000}
+EXPECTED_ROWS = {"small": 40_000, "medium": 650_000, "large": 2_600_000}
 """Roughly what a world has: the length of the progress bar."""
 GROWN = ("accounts_%", "audit_%", "billing_%", "pools_%")
 
@@ -108,6 +108,9 @@ def _write(size: Size, seed: int, password: str, now: datetime, mark: str, say: 
         part = plain[start : start + 10]
         say("history of entitlements", history.entitlements_sample(part, history.COARSE, now))
     say("history of pools", history.pools_sample([pool.pk for pool in pools], now))
+    history.rolled_up(now)
+    say("fairness", measured.fairness_write([pool.pk for pool in pools], shown, now))
+    say("advice", measured.advice_write([pool.pk for pool in pools], now))
     users = [tenant.pk for tenant in tenants[-size.usage_tenants :]]
     for start in range(0, len(users), 25):
         say("usage", history.usage_roll(users[start : start + 25], now))

@@ -17,10 +17,12 @@ from billing.models import Account, Entry, Transfer, UsageHour
 from billing.services.ledger import ledger_post
 from pools.choices import EntitlementState
 from pools.mechanism.lease import Verdict, fit
-from pools.models import Endpoint, Entitlement, EntitlementSample, Pool, PoolSample, Tier
+from pools.models import Endpoint, Entitlement, EntitlementSample, FairnessSpan, Pool, PoolHour, PoolMinute, Tier
 from pools.selectors.live import live_latest
 from pools.services.amounts import CLASS_CODES, base_of
 from pools.services.entitlements import entitlement_findings
+from pools.services.fairness_roll import fairness_roll
+from pools.services.rollups import rollups_make
 from pools.services.supply import HELD_STATES, promises_of, supply_of
 from portal.accounts.models import ApiKey, Membership, Tenant, User
 from portal.audit.models import AuditRecord
@@ -76,7 +78,12 @@ def test_hard_names_people_and_history_are_there() -> None:
     assert set(EntitlementSample.objects.values_list("entitlement_id", flat=True)) == set(
         Entitlement.objects.exclude(state="expired").values_list("pk", flat=True)
     )
-    assert PoolSample.objects.filter(at__lt=now() - timedelta(days=20)).exists()
+    assert PoolHour.objects.filter(at__lt=now() - timedelta(days=20)).exists()
+    assert {span.span_s for span in FairnessSpan.objects.all()} == {300, 3600}
+    minutes = PoolMinute.objects.count()
+    rollups_make(now())
+    fairness_roll(now())
+    assert PoolMinute.objects.count() >= minutes, "the roll-ups go on where the made-up ones end"
     assert all(tier.versions.count() >= 2 for tier in Tier.objects.all())
     assert Tier.objects.filter(shadow__isnull=False).count() == 1
 
