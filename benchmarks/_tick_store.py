@@ -109,7 +109,7 @@ class _World:
 
     def read(self) -> TickInput:
         """Every pool's counters, put into the tick's columns."""
-        seen = [self.store.snapshot(pool_id, self.ids(pool_id)) for pool_id in self.pool_ids]
+        seen = self.store.snapshots(list(self.pool_ids), [self.ids(pool_id) for pool_id in self.pool_ids])
         columns = replace(
             self.given.entitlements,
             in_flight=_joined(seen, lambda one: one.in_flight),
@@ -120,20 +120,19 @@ class _World:
 
     def write(self, result: TickResult) -> None:
         """Limits, buckets and weights of every pool."""
-        for pool_id in self.pool_ids:
-            rows = self.rows(pool_id)
-            self.store.write_tick(
-                pool_id,
-                TickWrite(
-                    entitlement_ids=self.ids(pool_id),  # type: ignore[arg-type]
-                    limit_tokens_per_second=result.refill[rows],  # type: ignore[arg-type]
-                    bucket_tokens=np.ceil(result.bucket_size[rows]),  # type: ignore[arg-type]
-                    limit_kv_bytes=result.limit[rows, 1],  # type: ignore[arg-type]
-                    limit_concurrency=result.limit[rows, 2],  # type: ignore[arg-type]
-                    weights=result.weight[rows],  # type: ignore[arg-type]
-                    next_tick_at_ms=1,
-                ),
-            )
+        self.store.write_ticks([(pool_id, self._write_of(result, pool_id)) for pool_id in self.pool_ids])
+
+    def _write_of(self, result: TickResult, pool_id: int) -> TickWrite:
+        rows = self.rows(pool_id)
+        return TickWrite(
+            entitlement_ids=self.ids(pool_id),  # type: ignore[arg-type]
+            limit_tokens_per_second=result.refill[rows],  # type: ignore[arg-type]
+            bucket_tokens=np.ceil(result.bucket_size[rows]),  # type: ignore[arg-type]
+            limit_kv_bytes=result.limit[rows, 1],  # type: ignore[arg-type]
+            limit_concurrency=result.limit[rows, 2],  # type: ignore[arg-type]
+            weights=result.weight[rows],  # type: ignore[arg-type]
+            next_tick_at_ms=1,
+        )
 
 
 def _rate(levels: Floats) -> Rate:

@@ -28,6 +28,9 @@ from pools.mechanism.hot import LEASE_BUCKET_MS
 
 GROUP = "drain"
 CHUNK = 500
+KEYS_AT_ONCE = 10_000
+"""Entitlements of many pools that travel in one round trip."""
+Rows = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 T = TypeVar("T")
 
 
@@ -97,27 +100,52 @@ class CounterStore:
         Read in chunks, each at one moment. Raises CounterUnavailable for a pool that is not configured.
         """
         ids = self.entitlement_ids(pool_id) if entitlement_ids is None else np.asarray(entitlement_ids, dtype=np.int64)
-        tag = keys.pool_key(pool_id)
+        return self.snapshots([pool_id], [ids])[0]
 
+    def snapshots(self, pool_ids: Sequence[int], entitlement_ids: Sequence[Ints] | None = None) -> list[PoolCounters]:
+        """:meth:`snapshot` of many pools in a few round trips."""
+        ids = [*entitlement_ids] if entitlement_ids is not None else self._members(pool_ids)
+        found: list[PoolCounters] = []
+        for part in _parts([len(one) for one in ids], KEYS_AT_ONCE):
+            found += self._snapshots(pool_ids[part], ids[part])
+        return found
+
+    def _members(self, pool_ids: Sequence[int]) -> list[Ints]:
         def read(client: redis.Redis) -> list[Any]:
             pipe = client.pipeline(transaction=False)
-            pipe.time()
-            pipe.get(tag)
-            pipe.xlen(keys.usage_key(pool_id))
-            for chunk in _chunks(ids.tolist(), 2000):
-                pipe.mget([f"{tag}:e:{key}" for key in chunk] + [f"{tag}:c:{key}" for key in chunk])
+            for pool_id in pool_ids:
+                pipe.smembers(keys.members_key(pool_id))
             return list(pipe.execute())
 
-        (seconds, micros), raw, backlog, *chunks = self._run(read)
-        if raw is None:
-            raise CounterUnavailable(f"pool {pool_id} is not configured in the counter store")
-        hot: list[bytes | None] = []
-        terms: list[bytes | None] = []
-        for values in chunks:
-            hot += values[: len(values) // 2]
-            terms += values[len(values) // 2 :]
-        at_ms = self._test_now(pool_id) if self._test_clock else seconds * 1000 + micros // 1000
-        return assemble(pool_id, at_ms, records.unpack_pool(raw), ids, hot, terms, backlog)
+        return [np.sort(np.fromiter(map(int, members), np.int64, len(members))) for members in self._run(read)]
+
+    def _snapshots(self, pool_ids: Sequence[int], ids: Sequence[Ints]) -> list[PoolCounters]:
+        def read(client: redis.Redis) -> list[Any]:
+            pipe = client.pipeline(transaction=False)
+            for pool_id, mine in zip(pool_ids, ids, strict=True):
+                tag = keys.pool_key(pool_id)
+                pipe.time()
+                pipe.get(tag)
+                pipe.xlen(keys.usage_key(pool_id))
+                for chunk in _chunks(mine.tolist(), 2000):
+                    pipe.mget([f"{tag}:e:{key}" for key in chunk] + [f"{tag}:c:{key}" for key in chunk])
+            return list(pipe.execute())
+
+        replies = iter(self._run(read))
+        found = []
+        for pool_id, mine in zip(pool_ids, ids, strict=True):
+            (seconds, micros), raw, backlog = next(replies), next(replies), next(replies)
+            hot: list[bytes | None] = []
+            terms: list[bytes | None] = []
+            for _ in range(0, len(mine), 2000):
+                values = next(replies)
+                hot += values[: len(values) // 2]
+                terms += values[len(values) // 2 :]
+            if raw is None:
+                raise CounterUnavailable(f"pool {pool_id} is not configured in the counter store")
+            at_ms = self._test_now(pool_id) if self._test_clock else seconds * 1000 + micros // 1000
+            found.append(assemble(pool_id, at_ms, records.unpack_pool(raw), mine, hot, terms, backlog))
+        return found
 
     def _test_now(self, pool_id: int) -> int:
         value: Any = self._client.get(keys.test_clock_key(pool_id))
@@ -125,16 +153,23 @@ class CounterStore:
 
     def write_tick(self, pool_id: int, tick: TickWrite) -> None:
         """Write limits and weights, and the capacity record if given. Atomic per 500 entitlements, pipelined."""
-        rows = tick_rows(tick)
-        capacity = pack_capacity(tick.pool) if tick.pool is not None else b""
-        tag = keys.pool_key(pool_id)
+        self.write_ticks([(pool_id, tick)])
 
+    def write_ticks(self, ticks: Sequence[tuple[int, TickWrite]]) -> None:
+        """:meth:`write_tick` of many pools in a few round trips. Raises ValueError before anything is written."""
+        rows = [tick_rows(tick) for _, tick in ticks]
+        for part in _parts([len(one) for one in rows], KEYS_AT_ONCE):
+            self._write_ticks(ticks[part], rows[part])
+
+    def _write_ticks(self, ticks: Sequence[tuple[int, TickWrite]], rows: Sequence[Rows]) -> None:
         def write(client: redis.Redis) -> None:
             pipe = client.pipeline(transaction=False)
-            first = capacity
-            for start in range(0, max(1, len(rows)), CHUNK):
-                pipe.fcall("tp_tick", 1, tag, first, rows[start : start + CHUNK].tobytes())
-                first = b""
+            for (pool_id, tick), mine in zip(ticks, rows, strict=True):
+                tag = keys.pool_key(pool_id)
+                first = pack_capacity(tick.pool) if tick.pool is not None else b""
+                for start in range(0, max(1, len(mine)), CHUNK):
+                    pipe.fcall("tp_tick", 1, tag, first, mine[start : start + CHUNK].tobytes())
+                    first = b""
             pipe.execute()
 
         self._run(write)
@@ -246,6 +281,18 @@ def _entries(reply: Any) -> list[tuple[bytes, list[bytes]]]:
         return []
     streams = reply.values() if isinstance(reply, dict) else [stream[1] for stream in reply]
     return [(key, list((fields or {}).values())) for entries in streams for key, fields in entries]
+
+
+def _parts(sizes: Sequence[int], most: int) -> Iterable[slice]:
+    """Slices of neighbours whose sizes add up to at most ``most``, at least one each."""
+    first = total = 0
+    for index, size in enumerate(sizes):
+        if index > first and total + size > most:
+            yield slice(first, index)
+            first, total = index, 0
+        total += size
+    if first < len(sizes):
+        yield slice(first, len(sizes))
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

@@ -62,8 +62,7 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
     before, moved, at_ms = frozen.before, frozen.moved, frozen.at_ms
     results, state = limits_decide(frozen)
     next_ms = int(at_ms) + INTERVAL_MS
-    for one in results:
-        counters().write_tick(one.terms.pool_id, _write_of(one, next_ms))
+    counters().write_ticks([(one.terms.pool_id, _write_of(one, next_ms)) for one in results])
     lag_ms = max(0, round(float((frozen.seen.at_ms - before.at_ms).max()) - INTERVAL_MS))
     _remember(shard, Memory(state, _sums_after(before, frozen.seen, moved, frozen.debt_step)))
     if frozen.debt_step:
@@ -86,16 +85,14 @@ def _read(pool_ids: Sequence[int], now: datetime) -> _Shard | None:
         _rebuild(now)
         revisions = cast(list[bytes | None], hot().mget([terms_key(pool_id) for pool_id in pool_ids]))
     terms: list[TickTerms] = []
-    snapshots: list[PoolCounters] = []
     for pool_id, revision in zip(pool_ids, revisions, strict=True):
         mine = _terms(pool_id, revision or b"", now)
-        if mine is None:
-            continue
-        terms.append(mine)
-        snapshots.append(counters().snapshot(pool_id))
+        if mine is not None:
+            terms.append(mine)
     if not terms:
         return None
-    return _Shard(terms, snapshots, boards([one.pool_id for one in terms]))
+    ids = [one.pool_id for one in terms]
+    return _Shard(terms, counters().snapshots(ids), boards(ids))
 
 
 def _terms(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None:

@@ -158,6 +158,29 @@ def test_the_tick_writes_limits_without_touching_states_or_use(store: CounterSto
         store.write_tick(1, TickWrite([17], [float("nan")], [1], [1], [1], [1]))
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 10_000])
+def test_many_pools_travel_together(store: CounterStore, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr("pools.counters.store.KEYS_AT_ONCE", at_once)
+    for pool_id in (1, 2, 3):
+        store.configure_pool(PoolCounterConfig(pool_id, Rate(240, 16 * MIB, 16), 1, 1))
+        store.configure_entitlements(pool_id, [promise(10 * pool_id + number) for number in range(pool_id)])
+    store.configure_pool(PoolCounterConfig(4, Rate(240, 16 * MIB, 16), 1, 1))
+    ids = [10, 20, 21, 30, 31, 32]
+    mine = {pool_id: [key for key in ids if key // 10 == pool_id] for pool_id in (1, 2, 3, 4)}
+    store.write_ticks(
+        [
+            (pool_id, TickWrite(rows, *[[key] * len(rows) for key in (pool_id, 100, MIB, 2)], [1.0] * len(rows), 0))
+            for pool_id, rows in mine.items()
+        ]
+    )
+    shots = store.snapshots([1, 2, 3, 4])
+    assert [shot.entitlement_ids.tolist() for shot in shots] == [[10], [20, 21], [30, 31, 32], []]
+    assert [shot.column("refill_milli").tolist() for shot in shots] == [[1000], [2000] * 2, [3000] * 3, []]
+    with pytest.raises(CounterUnavailable, match="pool 9 is not configured"):
+        store.snapshots([1, 9])
+    assert store.snapshots([]) == []
+
+
 def test_a_smaller_pool_evicts_preemptible_work_only(store: CounterStore) -> None:
     set_up(store, promise(1, ServiceClass.SPOT, base=0), promise(2, ServiceClass.PREEMPTIBLE, base=0))
     for number in range(6):
