@@ -87,6 +87,29 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("EMAIL_FROM", "Token Pools <token-pools@localhost>", "str", "Sender of every e-mail."),
+    Setting(
+        "REQUIRE_MFA",
+        "none",
+        "choice",
+        "Who must have a second factor: none, operators (everybody with a platform role) or all.",
+        ("none", "operators", "all"),
+    ),
+    Setting(
+        "OIDC_ISSUER", "", "str", "Issuer of single sign-on by OpenID Connect, as its discovery document names it."
+    ),
+    Setting("OIDC_CLIENT_ID", "", "str", "Client id of this portal at the issuer."),
+    Setting("OIDC_CLIENT_SECRET", "", "str", "Client secret of this portal at the issuer.", secret=True),
+    Setting("OIDC_NAME", "single sign-on", "str", "What the button says after “Sign in with”."),
+    Setting("OIDC_SCOPES", "openid,profile,email", "list", "Scopes asked for; add the one that brings groups."),
+    Setting(
+        "OIDC_GROUP_CLAIM", "groups", "str", "Claim that lists a person's groups; dots descend (realm_access.roles)."
+    ),
+    Setting(
+        "OIDC_TRUST_EMAIL",
+        "0",
+        "bool",
+        "Take every address the issuer names as verified, though it does not say email_verified.",
+    ),
     Setting("DEMO", "1", "bool", "Fill an empty installation with a demo world and demo traffic."),
     Setting(
         "TICK_SHARDS",
@@ -236,6 +259,20 @@ def _address(name: str, port: str, environ: Mapping[str, str] | None) -> str:
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
         raise _bad(BY_NAME[name], given, "an http:// or https:// address without a query")
     return given.rstrip("/")
+
+
+def oidc(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What single sign-on needs, {} when it is not set up. Raises DomainError when only a part is."""
+    given = {name: read(f"OIDC_{name}", environ) for name in ("ISSUER", "CLIENT_ID", "CLIENT_SECRET")}
+    if not any(given.values()):
+        return {}
+    for name, value in given.items():
+        if not value:
+            raise _bad(BY_NAME[f"OIDC_{name}"], "", "set, because another of the OIDC_ settings is")
+    if urlsplit(given["ISSUER"]).scheme not in {"http", "https"}:
+        raise _bad(BY_NAME["OIDC_ISSUER"], given["ISSUER"], "an https:// address")
+    more = {name: read(f"OIDC_{name}", environ) for name in ("NAME", "SCOPES", "GROUP_CLAIM", "TRUST_EMAIL")}
+    return {name.lower(): value for name, value in {**given, **more}.items()}
 
 
 def email(environ: Mapping[str, str] | None = None) -> dict[str, Any]:

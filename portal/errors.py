@@ -18,6 +18,11 @@ PAGES = {
     ),
     403: ("You may not open this page", "Your role does not include it."),
     404: ("There is nothing here", "The address is wrong, or what was here is gone, or it belongs to somebody else."),
+    409: (
+        "That does not fit what is there now",
+        "Somebody may have changed it meanwhile. Go back, reload and try again.",
+    ),
+    410: ("That link has ended", "Ask whoever sent it for a new one."),
     429: ("Too many requests", "Wait a moment, then try again."),
     500: (
         "Something broke on our side",
@@ -53,6 +58,13 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     """handler404: a view's own sentence is shown; the resolver's list of routes is not."""
     reason = exception.args[0] if exception is not None and exception.args else ""
     return error_page(request, 404, reason if isinstance(reason, str) else "")
+
+
+def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """handler429 of django-allauth: too many tries of the same kind."""
+    response = error_page(request, 429, "You tried that too often just now. Wait five minutes, then try again.")
+    response["Retry-After"] = "300"
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

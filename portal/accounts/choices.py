@@ -14,6 +14,9 @@ class PlatformRole(models.TextChoices):
     ADMIN = "admin", "Platform admin: everything, people included"
 
 
+PLATFORM_ORDER = [PlatformRole.NONE, PlatformRole.AUDITOR, PlatformRole.OPERATOR, PlatformRole.ADMIN]
+
+
 class TenantRole(models.TextChoices):
     """What a person may do inside one tenant."""
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 
+from portal.accounts.changes import rights_changed
 from portal.accounts.choices import Given, KeyKind, TenantRole, TenantState
 from portal.accounts.models import ApiKey, Membership, Tenant, User
 from portal.lib.errors import DomainError
@@ -48,6 +49,8 @@ def membership_put(*, tenant: Tenant, user: User, role: str, now: datetime) -> t
         tenant=tenant, user=user, defaults={"role": role, "created_at": now}
     )
     before = None if made else member.role
+    if before != role:
+        rights_changed(user.pk)
     if member.role != role:
         _admin_stays(member)
         member.role, member.source = role, Given.HAND
@@ -63,6 +66,7 @@ def membership_drop(*, tenant: Tenant, user: User) -> str:
     _admin_stays(member)
     role = member.role
     member.delete()
+    rights_changed(user.pk)
     return role
 
 

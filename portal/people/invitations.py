@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from allauth.account.models import EmailAddress
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from portal.accounts import invitations as rows
 from portal.accounts.access import ROLE_ORDER, is_admin
-from portal.accounts.choices import Given, PlatformRole, TenantRole
+from portal.accounts.changes import rights_changed
+from portal.accounts.choices import PLATFORM_ORDER, Given, PlatformRole, TenantRole
 from portal.accounts.models import Invitation, Membership, Tenant, User
 from portal.accounts.services import membership_put
 from portal.audit.models import Source
@@ -18,8 +22,6 @@ from portal.audit.services import Actor, audit_record
 from portal.lib.clock import now as clock_now
 from portal.lib.errors import DomainError
 from portal.lib.mail import mail_delivers, mail_send, portal_address
-
-PLATFORM_ORDER = [PlatformRole.NONE, PlatformRole.AUDITOR, PlatformRole.OPERATOR, PlatformRole.ADMIN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,31 @@ def invitation_accept(*, token: str, now: datetime, user: User) -> Invitation:
     return row
 
 
+@transaction.atomic
+def invitation_join(*, token: str, now: datetime, name: str, password: str) -> User:
+    """Makes the account of somebody new and accepts. The link has proved the address.
+
+    Raises DomainError ``invitation_closed``, ``has_account`` (sign in instead), ``bad_password``.
+    """
+    row = rows.invitation_for(token, now, lock=True)
+    if User.objects.filter(email__iexact=row.email).exists():
+        raise DomainError("has_account", f"There is an account for {row.email} already; sign in to accept.", status=409)
+    user = User(email=row.email, first_name=" ".join(name.split())[:150])
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        sentence = " ".join(error.messages)
+        raise DomainError("bad_password", sentence, fields={"password": sentence}) from None
+    user.set_password(password)
+    user.save()
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    actor = Actor(user, Source.PAGE)
+    after = {"email": user.email, "by": "invitation"}
+    audit_record(actor=actor, verb="user_create", target=user, before={}, after=after, reason="", now=now)
+    invitation_accept(token=token, now=now, user=user)
+    return user
+
+
 def _hold(user: User, row: Invitation, now: datetime) -> dict[str, str]:
     """The role of the invitation, unless the person holds a higher one; what they held before."""
     if row.tenant is None:
@@ -135,6 +162,7 @@ def _hold(user: User, row: Invitation, now: datetime) -> dict[str, str]:
         if PLATFORM_ORDER.index(PlatformRole(row.platform_role)) > PLATFORM_ORDER.index(PlatformRole(before)):
             user.platform_role, user.platform_role_from = row.platform_role, Given.HAND
             user.save(update_fields=["platform_role", "platform_role_from"])
+            rights_changed(user.pk)
         return {"platform_role": before}
     held = Membership.objects.filter(tenant=row.tenant, user=user).values_list("role", flat=True).first()
     if held is None or ROLE_ORDER.index(TenantRole(row.role)) > ROLE_ORDER.index(TenantRole(held)):

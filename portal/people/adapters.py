@@ -1,0 +1,98 @@
+"""What django-allauth asks us: nobody signs up, our limit counts, secrets are encrypted, changes are audited."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import smtplib
+from functools import lru_cache
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, InvalidToken
+from django.conf import settings
+from django.http import HttpRequest
+
+from portal.accounts import attempts
+from portal.accounts.models import User
+from portal.audit.models import Source
+from portal.audit.services import Actor, audit_record
+from portal.lib.clock import now
+from portal.lib.mail import log
+from portal.people.second_factor import needs_one
+
+# The notices allauth sends after a change of somebody's own credentials → the verb of the audit record.
+VERBS = {
+    "account/email/password_changed": "password_change",
+    "account/email/password_set": "password_set",
+    "account/email/password_reset": "password_reset",
+    "account/email/email_changed": "email_change",
+    "mfa/email/totp_activated": "authenticator_app_add",
+    "mfa/email/totp_deactivated": "authenticator_app_remove",
+    "mfa/email/webauthn_added": "passkey_add",
+    "mfa/email/webauthn_removed": "passkey_remove",
+    "mfa/email/recovery_codes_generated": "recovery_codes_renew",
+}
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """Of people's accounts."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Never: people are invited, or come by single sign-on when one of their groups has a rule."""
+        return False
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """The password again, under the same limit as signing in."""
+        sender = self.request.META.get("REMOTE_ADDR", "")
+        if attempts.blocked(user.email, sender):
+            raise self.validation_error("too_many_login_attempts")
+        right = user.check_password(password)
+        (attempts.succeeded if right else attempts.failed)(user.email, sender)
+        return right
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """As allauth does, except that a mail server that is away breaks no page: the log says so."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (OSError, smtplib.SMTPException) as error:
+            log.warning("e-mail %s could not be sent: %s", template_prefix, error)
+
+    def send_notification_mail(
+        self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Tells the person, and the audit trail."""
+        if template_prefix in VERBS:
+            after = {"email": user.email} if template_prefix.endswith("email_changed") else {}
+            actor = Actor(user, Source.PAGE)
+            audit_record(
+                actor=actor, verb=VERBS[template_prefix], target=user, before={}, after=after, reason="", now=now()
+            )
+        super().send_notification_mail(template_prefix, user, context, email or user.email)
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Of authenticator apps, passkeys and recovery codes."""
+
+    def encrypt(self, text: str) -> str:
+        """Seeds and codes lie encrypted in the database, under a key derived from SECRET_KEY."""
+        return _box(settings.SECRET_KEY).encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """ "" for a text of another SECRET_KEY: such a code matches nothing, a recovery by an admin is needed."""
+        try:
+            return _box(settings.SECRET_KEY).decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            return ""
+
+    def can_delete_authenticator(self, authenticator: Any) -> bool:
+        """Not the last one of somebody who must have one (REQUIRE_MFA)."""
+        others = type(authenticator).objects.filter(user_id=authenticator.user_id, type__in=["totp", "webauthn"])
+        return not needs_one(authenticator.user) or others.exclude(pk=authenticator.pk).exists()
+
+
+@lru_cache(maxsize=4)
+def _box(secret_key: str) -> Fernet:
+    digest = hashlib.sha256(b"token-pools second factors\0" + secret_key.encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(digest))
