@@ -6,7 +6,7 @@ Pools are dealt to shards by id. A beat that comes while the last one still runs
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from pools.models import Pool
 from pools.services.binding import binding_reconcile
 from pools.services.books import books_answered, books_away, books_failed, books_failures, books_may_be_asked
 from pools.services.documents import documents_refresh
-from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop
+from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop, pools_retiring
 from pools.services.fairness_roll import fairness_roll
 from pools.services.rollups import rollups_make
 from pools.services.scaling import scaling_reconcile
@@ -66,10 +66,10 @@ def asking_books(deed: str) -> Iterator[bool]:
             books_answered()
 
 
-def each_pool(deed: str, shard: int, act: Callable[[int], Any]) -> None:
-    """Acts on every pool of a shard under the pool's own lock; one pool's trouble is not another's."""
+def each_pool(deed: str, shard: int, act: Callable[[int], Any], others: Sequence[int] = ()) -> None:
+    """Acts on every pool of a shard, and on ``others``, under the pool's own lock; one's trouble is not another's."""
     with asking_books(deed) as may:
-        for pool_id in shard_pools(shard) if may else ():
+        for pool_id in (*shard_pools(shard), *others) if may else ():
             with surviving(f"{deed} of pool {pool_id}"), store_lock(hot(), f"{deed}:{pool_id}", LOCK_MS) as mine:
                 if mine:
                     act(pool_id)
@@ -95,8 +95,9 @@ def endpoints(shard: int) -> None:
     if books_away():
         return  # binding tries them; without them no replica may be started or stopped
     with surviving("endpoints"):
-        scrapes = endpoints_scrape(shard_pools(shard), clock.now())
-        each_pool("endpoints", shard, lambda pool_id: endpoints_reconcile(pool_id, clock.now(), scrapes))
+        retiring = pools_retiring(shard)
+        scrapes = endpoints_scrape([*shard_pools(shard), *retiring], clock.now())
+        each_pool("endpoints", shard, lambda pool_id: endpoints_reconcile(pool_id, clock.now(), scrapes), retiring)
 
 
 @shared_task

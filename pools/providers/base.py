@@ -61,7 +61,12 @@ class Probe:
 
 
 class Provider(Protocol):
-    """Starts and stops the replicas of one pool; refs are its own names for them (``Endpoint.provider_ref``)."""
+    """Starts and stops the replicas of one pool; refs are its own names for them (``Endpoint.provider_ref``).
+
+    ``fixed_places``: replica n has a place of its own (a URL, an ordinal), so that another can only come after it.
+    """
+
+    fixed_places: bool
 
     def start(self, spec: ReplicaSpec) -> str:
         """Begin to start a replica and return its ref at once. DomainError ``cannot_start`` when it is refused."""
@@ -69,6 +74,10 @@ class Provider(Protocol):
 
     def stop(self, ref: str) -> None:
         """Stop a replica and forget it; stopping an unknown ref does nothing."""
+        ...
+
+    def replace(self, ref: str) -> None:
+        """End a replica where it stands, so that a new one can start in its place; an unknown ref does nothing."""
         ...
 
     def probe(self, ref: str) -> Probe:

@@ -2,7 +2,8 @@
 
 Replica n is the pod ``workload-n``, reached through the headless service. Starting raises ``spec.replicas`` to n + 1,
 stopping lowers it to n: Kubernetes removes the highest ordinal first, so replicas are drained from the highest down.
-Only two calls are needed of the API, so that a role for ``statefulsets/scale`` and reading pods is enough.
+A role for ``statefulsets/scale`` and for reading pods is enough; restarting one replica also deletes its pod, which the
+StatefulSet then makes anew.
 """
 
 from __future__ import annotations
@@ -55,9 +56,15 @@ class Cluster(Protocol):
         """One pod, None when there is none."""
         ...
 
+    def delete(self, workload: Workload, name: str) -> None:
+        """Delete one pod; one that is gone already is fine."""
+        ...
+
 
 class KubernetesProvider:
     """The replicas of one workload; refs are pod names."""
+
+    fixed_places = True
 
     def __init__(self, workload: Workload, cluster: Cluster) -> None:
         self.workload, self.cluster = workload, cluster
@@ -81,6 +88,12 @@ class KubernetesProvider:
                 status=409,
             )
         self.cluster.scale(self.workload, ordinal)
+
+    def replace(self, ref: str) -> None:
+        """Delete its pod; the workload makes a new one of the same name."""
+        ordinal = self._ordinal(ref)
+        if ordinal is not None and ordinal < self.cluster.replicas(self.workload):
+            self.cluster.delete(self.workload, ref)
 
     def probe(self, ref: str) -> Probe:
         """From the pod: its Ready condition, its deletion mark, and reasons that waiting does not cure."""
@@ -149,6 +162,16 @@ class ApiCluster:
             terminating=pod.metadata is not None and pod.metadata.deletion_timestamp is not None,
             trouble=next((reason for reason in waiting if reason), ""),
         )
+
+    def delete(self, workload: Workload, name: str) -> None:
+        """Delete one pod."""
+        from kubernetes.client import ApiException
+
+        try:
+            self._core.delete_namespaced_pod(name, workload.namespace, _request_timeout=TIMEOUT_S)
+        except ApiException as error:
+            if error.status != 404:
+                raise _refused(workload, error) from error
 
     def _call(self, method: Any, workload: Workload, *arguments: Any) -> Any:
         from kubernetes.client import ApiException

@@ -33,6 +33,8 @@ class ProcessProvider:
     process whose end they do not survive (``supervisor_pid`` overrides it).
     """
 
+    fixed_places = False
+
     def __init__(
         self, run_dir: Path, log_dir: Path | None = None, *, host: str = "127.0.0.1", supervisor_pid: int | None = None
     ) -> None:
@@ -71,6 +73,10 @@ class ProcessProvider:
             processes.stop(record, STOP_S)
         if NAMES.fullmatch(ref):
             self._port_file(ref).unlink(missing_ok=True)
+
+    def replace(self, ref: str) -> None:
+        """Stop it: the next process may have its number."""
+        self.stop(ref)
 
     def probe(self, ref: str) -> Probe:
         """Alive by its record, ready by its /health."""

@@ -15,6 +15,8 @@ HEALTH_S = 2.0
 class StaticProvider:
     """Replica number n is the n-th URL; its ref is the URL. Nothing is ever started or stopped, only used or not."""
 
+    fixed_places = True
+
     def __init__(self, urls: Sequence[str]) -> None:
         self.urls = tuple(dict.fromkeys(url.strip().rstrip("/") for url in urls))
         for url in self.urls:
@@ -35,6 +37,9 @@ class StaticProvider:
 
     def stop(self, ref: str) -> None:
         """Nothing: the server belongs to somebody else."""
+
+    def replace(self, ref: str) -> None:
+        """Nothing: it is used again as soon as it is wanted."""
 
     def probe(self, ref: str) -> Probe:
         """Ready when /health answers 200; STOPPED when the URL is listed no more."""

@@ -1,7 +1,8 @@
 """The endpoint reconciler: as many replicas as are wanted, each started, watched, drained and stopped.
 
 pending → starting → ready → draining → stopped; failed from any of them, started again with growing pauses. A draining
-endpoint's capacity leaves the pool at once, its last stream ends, then it stops.
+endpoint's capacity leaves the pool at once, its last stream ends, then it stops. What operators ask of single endpoints
+(``endpoint_deeds``) is carried out here; the endpoints of an archived pool, which wants none, drain here too.
 """
 
 from __future__ import annotations
@@ -10,25 +11,24 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
-from pools.choices import EndpointState
+from pools.choices import EndpointDeed, EndpointState
 from pools.models import CapacityProfile, Endpoint, Pool
 from pools.providers.base import Provider
 from pools.providers.metrics import Scrape, scrape_all
 from pools.services.configuring import counters_configure
+from pools.services.endpoint_rows import ALIVE, SUPPLY, endpoint_set
 from pools.services.providing import provider_of, spec_of
 from pools.services.routes import route_publish
-from pools.services.tick_show import board_write
-from portal.audit.services import SYSTEM, Actor, audit_record
+from pools.services.tick_show import board_write, boards
+from portal.audit.services import SYSTEM, audit_record
 from portal.lib.errors import DomainError
 
 log = logging.getLogger(__name__)
 State = EndpointState
-ALIVE = (State.PENDING.value, State.STARTING.value, State.READY.value, State.DRAINING.value)
-SUPPLY = (State.PENDING.value, State.STARTING.value, State.READY.value)
 LONGEST_START = timedelta(minutes=15)
 LONGEST_DRAIN = timedelta(minutes=30)
 LOST_AFTER = 15
@@ -54,32 +54,23 @@ def endpoints_scrape(pool_ids: Sequence[int], now: datetime) -> dict[str, Scrape
     return scrape_all(list(urls), now, SCRAPE_S)
 
 
+def pools_retiring(shard: int) -> list[int]:
+    """Archived pools of a shard whose endpoints still run."""
+    rows = Endpoint.objects.filter(state__in=ALIVE, pool__archived_at__isnull=False)
+    found = rows.values_list("pool_id", flat=True).distinct().order_by("pool_id")
+    return [pool_id for pool_id in found if pool_id % settings.TICK_SHARDS == shard]
+
+
 def endpoints_reconcile(pool_id: int, now: datetime, scrapes: Mapping[str, Scrape] | None = None) -> EndpointPass:
     """One pass over one pool. The caller holds the pool's lock: two passes at once would start too many.
 
     ``scrapes`` are fresh ones of :func:`endpoints_scrape`; without them the pool is scraped here.
     """
-    pool = Pool.objects.select_related("current_profile").filter(pk=pool_id, archived_at__isnull=True).first()
+    pool = Pool.objects.select_related("current_profile").filter(pk=pool_id).first()
     profile = pool.current_profile if pool is not None else None
     if pool is None or profile is None:
         return EndpointPass(0, 0, 0, 0)
     return _Pass(pool, profile, now).run(endpoints_scrape([pool_id], now) if scrapes is None else scrapes)
-
-
-@transaction.atomic
-def endpoint_drain(*, actor: Actor, now: datetime, endpoint_id: int, reason: str = "") -> Endpoint:
-    """Takes an endpoint out of service: no new requests, the last stream ends, then it stops.
-
-    The pool still wants as many replicas as before, so another one takes its place: drain and restart are one deed.
-    Raises DomainError ``not_found``, ``not_running``.
-    """
-    endpoint = Endpoint.objects.select_for_update(of=("self",), no_key=True).filter(pk=endpoint_id).first()
-    if endpoint is None:
-        raise DomainError("not_found", f"There is no endpoint {endpoint_id}.", status=404)
-    if endpoint.state not in SUPPLY:
-        raise DomainError("not_running", f"{endpoint.name} is {endpoint.state}; nothing is to be drained.", status=409)
-    _set(endpoint, State.DRAINING, reason or "Drained by an operator.", now, actor)
-    return endpoint
 
 
 class _Pass:
@@ -100,12 +91,13 @@ class _Pass:
             self._guarded(row, seen.get(row.url))
         self._surplus()
         self._missing()
-        if self.capacity_moved:
-            counters_configure(self.pool.pk, self.now)
-        route_publish(self.pool.pk, self.now)
         count = {state: sum(row.state == state for row in self.rows) for state in ALIVE}
         pending = count[State.PENDING.value] + count[State.STARTING.value]
         ready, draining = count[State.READY.value], count[State.DRAINING.value]
+        # An operator's deed moves capacity outside of a pass; what could not be published then is told now.
+        if self.capacity_moved or boards([self.pool.pk])[0].ready != ready:
+            counters_configure(self.pool.pk, self.now)
+        route_publish(self.pool.pk, self.now)
         board_write(self.pool.pk, ready=ready, pending=pending, draining=draining, wanted=self.pool.wanted_replicas)
         return EndpointPass(ready, pending, draining, self.changed)
 
@@ -156,6 +148,7 @@ class _Pass:
 
     def _draining(self, row: Endpoint, scrape: Scrape | None) -> None:
         idle = scrape is not None and scrape.metrics is not None and not (row.running or row.waiting)
+        idle |= row.asked == EndpointDeed.STOP.value
         settled = self.now - row.state_since >= timedelta(seconds=2)  # gateways learn of it within a second
         gone = (
             self.provider.probe(row.provider_ref).state in (State.FAILED, State.STOPPED)
@@ -164,9 +157,22 @@ class _Pass:
         )
         if (idle and settled) or gone or not row.url or self.now - row.state_since > LONGEST_DRAIN:
             if row.provider_ref:
-                self.provider.stop(row.provider_ref)
+                self._end(row)
             row.stopped_at = self.now
-            self._move(row, State.STOPPED, "Drained and stopped.", "stopped_at")
+            said = "Stopped." if row.asked == EndpointDeed.STOP.value else "Drained and stopped."
+            self._move(row, State.STOPPED, said, "stopped_at")
+
+    def _end(self, row: Endpoint) -> None:
+        """Takes the replica away; where its place cannot go (Kubernetes removes the highest first), it is emptied."""
+        if row.asked == EndpointDeed.RESTART.value:
+            self.provider.replace(row.provider_ref)
+            return
+        try:
+            self.provider.stop(row.provider_ref)
+        except DomainError as error:
+            if error.code != "not_last" or not row.asked:
+                raise
+            self.provider.replace(row.provider_ref)
 
     def _measure(self, row: Endpoint, scrape: Scrape) -> None:
         metrics = scrape.metrics
@@ -195,7 +201,7 @@ class _Pass:
             self._move(row, State.DRAINING, f"{self.pool.wanted_replicas} replicas are wanted.")
 
     def _missing(self) -> None:
-        lacking = self.pool.wanted_replicas - sum(row.state in SUPPLY for row in self.rows)
+        lacking = self.pool.wanted_replicas - sum(row.state in SUPPLY or self._waits(row) for row in self.rows)
         if lacking <= 0 or self.now < self._next_start():
             return
         taken = {row.ordinal for row in self.rows if row.state in ALIVE}
@@ -204,6 +210,11 @@ class _Pass:
             row = self._create(ordinal)
             self.rows.append(row)
             self._guarded(row, None)
+
+    def _waits(self, row: Endpoint) -> bool:
+        """Whether the next replica waits for this one's place: a restart, or a provider whose places are numbered."""
+        asked = row.asked == EndpointDeed.RESTART.value or (bool(row.asked) and self.provider.fixed_places)
+        return asked and row.state == State.DRAINING.value
 
     @transaction.atomic
     def _create(self, ordinal: int) -> Endpoint:
@@ -242,7 +253,7 @@ class _Pass:
         self.changed += 1
         self.capacity_moved |= State.READY.value in (row.state, state.value)
         with transaction.atomic():
-            _set(row, state, sentence, self.now, SYSTEM, *fields)
+            endpoint_set(row, state, sentence, self.now, SYSTEM, *fields)
 
 
 MEASURED = (
@@ -254,22 +265,6 @@ MEASURED = (
     "scraped_at",
     "missed_scrapes",
 )
-
-
-def _set(row: Endpoint, state: EndpointState, sentence: str, now: datetime, actor: Actor, *fields: str) -> None:
-    before = row.state
-    row.state, row.state_reason, row.state_since = state.value, sentence[:300], now
-    row.save(update_fields=["state", "state_reason", "state_since", *fields])
-    after: dict[str, Any] = {"state": state.value}
-    audit_record(
-        actor=actor,
-        verb=f"endpoint_{state.value}",
-        target=row,
-        before={"state": before},
-        after=after,
-        reason=sentence,
-        now=now,
-    )
 
 
 def orphans_stop(pools: Sequence[Pool]) -> list[str]:

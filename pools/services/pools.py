@@ -1,25 +1,41 @@
-"""Pools and their capacity profiles: what exists, what one replica carries, how many there may be."""
+"""Pools: what exists, how many replicas there may be, how they scale; made, changed, put away and brought back.
+
+Profiles are in ``profiles``, manual numbers of replicas in ``overrides``, taking a deed back in ``pool_undo``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from copy import copy
+from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from pools.choices import ScalingMode
-from pools.mechanism.capacity import ProfileError, ReplicaProfile, replica_rate
-from pools.models import CapacityProfile, Pool
-from pools.services.documents import pool_publish
+from pools.choices import EntitlementState
+from pools.models import Endpoint, Entitlement, EntitlementRequest, Pool
+from pools.models.requests import RequestState
+from pools.services.ceiling import ceiling_check
+from pools.services.documents import pool_publish, pools_publish
+from pools.services.pool_rows import MOST_REPLICAS, PoolDeed, pool_check, pool_locked
+from pools.services.profiles import ProfileInput, pool_profile_publish, profile_again
+from pools.services.promises import promises_check, provision_of
+from pools.services.supply import ready_rates
 from portal.accounts.services import slug_check
 from portal.audit.services import Actor, audit_record
 from portal.lib.errors import DomainError
 
-MOST_REPLICAS = 10_000
-MANUAL_LASTS = timedelta(hours=1)
+__all__ = [
+    "CHANGEABLE",
+    "MOST_REPLICAS",
+    "ProfileInput",
+    "pool_archive",
+    "pool_change",
+    "pool_create",
+    "pool_locked",
+    "pool_profile_publish",
+    "pool_restore",
+]
 CHANGEABLE = (
     "name",
     "min_replicas",
@@ -30,6 +46,8 @@ CHANGEABLE = (
     "elastic_share",
     "spot_share",
     "fill",
+    "weight_input",
+    "weight_output",
     "bytes_per_token",
     "lease_ms",
     "tokenize",
@@ -38,38 +56,10 @@ CHANGEABLE = (
     "alpha_debt",
     "provider_config",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileInput:
-    """What an operator says of one replica; the three capacities follow from it (``pools.mechanism.capacity``)."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
-    num_gpu_blocks: int
-    max_num_seqs: int
-    context_length: int
-    planned_context: int
-    prefill_tokens_per_second: float
-    itl_base_ms: float
-    itl_per_sequence_ms: float
-    mean_input_tokens: float
-    mean_output_tokens: float
-    bytes_per_element: int = 2
-    block_tokens: int = 16
-    measured_tokens_per_second: int | None = None
-    accelerator: str = ""
-
-
-_PROFILE_FIELDS = {
-    "kv_blocks": "num_gpu_blocks",
-    "max_sequences": "max_num_seqs",
-    "planned_context_tokens": "planned_context",
-    "itl_alpha_ms": "itl_base_ms",
-    "itl_beta_ms": "itl_per_sequence_ms",
-}
-"""The mechanism's names → ours, for problems found there."""
+WEIGHTS = ("weight_input", "weight_output")
+PROVISIONING = ("max_replicas", "oversubscription", *WEIGHTS)
+RESERVED_SLUGS = ("new",)
+"""Words of our own addresses."""
 
 
 @transaction.atomic
@@ -83,37 +73,33 @@ def pool_create(
     upstream_model: str = "",
     provider: str = "process",
     profile: ProfileInput | None = None,
-    weight_input: int = 1,
-    weight_output: int = 1,
     reason: str = "",
     **options: Any,
 ) -> Pool:
     """A new pool, with its first capacity profile when given. ``options``: see ``CHANGEABLE``.
 
-    Raises DomainError ``slug_taken``, ``bad_slug``, ``bad_pool`` (field sentences), ``bad_profile``.
+    Raises DomainError ``slug_taken``, ``bad_slug``, ``bad_pool`` (field sentences), ``bad_profile``,
+    ``ceiling_reached``.
     """
     slug_check(slug, "pool")
+    if slug.lower() in RESERVED_SLUGS:
+        sentence = f"A pool cannot have the slug {slug!r}, which is part of an address of the portal; choose another."
+        raise DomainError("bad_slug", sentence, fields={"slug": sentence})
     pool = Pool(
         slug=slug,
         name=name or slug,
         model_name=model_name,
         upstream_model=upstream_model or model_name,
         provider=provider,
-        weight_input=weight_input,
-        weight_output=weight_output,
         created_at=now,
         **{key: options[key] for key in CHANGEABLE if key in options},
     )
     if unknown := set(options) - set(CHANGEABLE):
         raise DomainError("bad_pool", f"A pool has no {', '.join(sorted(unknown))}.")
     pool.wanted_replicas = pool.min_replicas
-    _pool_check(pool)
-    try:
-        with transaction.atomic():
-            pool.save(force_insert=True)
-    except IntegrityError:
-        sentence = f"There is a pool {slug!r} or a pool of model {model_name!r} already; choose other names."
-        raise DomainError("slug_taken", sentence, status=409, fields={"slug": sentence}) from None
+    pool_check(pool)
+    ceiling_check(pool.name, 0, accelerators(pool), "min_replicas")
+    _insert(pool)
     after = {"slug": slug, "model_name": model_name, "provider": provider, **options}
     audit_record(actor=actor, verb="pool_create", target=pool, before={}, after=after, reason=reason, now=now)
     if profile is not None:
@@ -122,138 +108,132 @@ def pool_create(
     return pool
 
 
+def _insert(pool: Pool) -> None:
+    try:
+        with transaction.atomic():
+            pool.save(force_insert=True)
+    except IntegrityError:
+        taken = Pool.objects.filter(slug=pool.slug).exists()
+        field, value = ("slug", pool.slug) if taken else ("model_name", pool.model_name)
+        what = "the slug" if taken else "clients that ask for the model"
+        sentence = f"There is a pool with {what} {value!r} already (archived ones count); choose another."
+        raise DomainError("slug_taken", sentence, status=409, fields={field: sentence}) from None
+
+
 @transaction.atomic
-def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[str, Any], reason: str = "") -> Pool:
-    """Changes settings of a pool (``CHANGEABLE``). Raises DomainError ``not_found``, ``bad_pool``."""
+def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[str, Any], reason: str = "") -> PoolDeed:
+    """Changes settings of a pool (``CHANGEABLE``).
+
+    Other weights make a new capacity profile version, for its tokens per second are counted in them. Raises DomainError
+    ``not_found``, ``bad_pool``, ``promises_broken``, ``ceiling_reached``, ``mixed_profiles``.
+    """
     pool = pool_locked(pool_id)
+    old = copy(pool)
     if unknown := set(changes) - set(CHANGEABLE):
         raise DomainError("bad_pool", f"These cannot be changed: {', '.join(sorted(unknown))}.")
     before = {key: getattr(pool, key) for key in changes}
     if before == dict(changes):
-        return pool
-    for key, value in changes.items():
-        setattr(pool, key, value)
-    pool.wanted_replicas = min(max(pool.wanted_replicas, pool.min_replicas), pool.max_replicas)
-    _pool_check(pool)
+        return PoolDeed(pool, 0)
+    changed_apply(pool, changes)
+    pool_check(pool, provider=bool({"provider_config", "max_replicas"} & set(changes)))
+    _allowed(old, pool, changes)
     pool.save(update_fields=[*changes, "wanted_replicas"])
-    audit_record(
+    record = audit_record(
         actor=actor, verb="pool_change", target=pool, before=before, after=dict(changes), reason=reason, now=now
     )
+    if set(changes) & set(WEIGHTS) and pool.current_profile is not None:
+        profile_again(actor=actor, now=now, pool=pool, reason=reason or "Other weights of tokens.")
     transaction.on_commit(lambda: pool_publish(pool_id, now), robust=True)
+    return PoolDeed(pool, record.pk)
+
+
+def changed_apply(pool: Pool, changes: Mapping[str, Any]) -> Pool:
+    """Sets the fields and what follows from them on the instance, which is not saved."""
+    for key, value in changes.items():
+        setattr(pool, key, value)
+    if pool.manual_replicas is None:
+        pool.wanted_replicas = min(max(pool.wanted_replicas, pool.min_replicas), pool.max_replicas)
+    else:
+        pool.wanted_replicas = min(pool.wanted_replicas, pool.max_replicas)
     return pool
+
+
+def accelerators(pool: Pool) -> int:
+    """What a pool wants of them."""
+    return pool.wanted_replicas * pool.accelerators_per_replica
+
+
+def _allowed(old: Pool, new: Pool, changes: Mapping[str, Any]) -> None:
+    if any(name in changes for name in PROVISIONING):
+        ready = ready_rates(new.pk)
+        field = next(name for name in PROVISIONING if name in changes)
+        said = " and ".join(f"{name} {changes[name]:,}" for name in PROVISIONING if name in changes)
+        promises_check(new.pk, provision_of(old, ready), provision_of(new, ready), field, f"With {said} the promises")
+    field = "accelerators_per_replica" if "accelerators_per_replica" in changes else "min_replicas"
+    ceiling_check(new.name, accelerators(old), accelerators(new), field)
+
+
+def archive_hindrances(pool: Pool) -> list[str]:
+    """Why a pool cannot be put away now, a sentence each; empty when it can. Two queries."""
+    living = Entitlement.objects.filter(pool=pool).exclude(state=EntitlementState.EXPIRED.value)
+    names = list(living.order_by("tenant__slug").values_list("tenant__name", flat=True)[:4])
+    found = []
+    if names:
+        count = living.count() if len(names) > 3 else len(names)
+        others = f" and {count - 3} more" if count > 3 else ""
+        promised = "1 entitlement lives" if count == 1 else f"{count:,} entitlements live"
+        found.append(f"{promised} in it ({', '.join(names[:3])}{others}): end or move them first.")
+    if asked := EntitlementRequest.objects.filter(pool=pool, state=RequestState.OPEN).count():
+        wait = "1 request for more waits" if asked == 1 else f"{asked} requests for more wait"
+        found.append(f"{wait} for a decision: approve elsewhere or deny first.")
+    return found
 
 
 @transaction.atomic
-def pool_profile_publish(
-    *, actor: Actor, now: datetime, pool_id: int, profile: ProfileInput, reason: str = ""
-) -> CapacityProfile:
-    """A new version of what one replica carries; replicas that become ready from now on count with it.
+def pool_archive(*, actor: Actor, now: datetime, pool_id: int, reason: str = "") -> PoolDeed:
+    """Puts a pool away: it takes no promise, its endpoints drain and stop, its history stays; it can be restored.
 
-    Raises DomainError ``not_found``, ``bad_profile`` with a sentence for every wrong field.
+    Raises DomainError ``not_found``, ``pool_in_use`` while entitlements live in it or requests for it are open.
     """
     pool = pool_locked(pool_id)
-    try:
-        planned = _replica_profile(pool, profile)
-    except ProfileError as error:
-        problems = {_PROFILE_FIELDS.get(key, key): sentence for key, sentence in error.problems.items()}
-        raise DomainError("bad_profile", " ".join(problems.values()), fields=problems) from None
-    if profile.context_length < profile.planned_context:
-        sentence = f"The planned context {profile.planned_context} is longer than the context {profile.context_length}."
-        raise DomainError("bad_profile", sentence, fields={"planned_context": sentence})
-    rate = replica_rate(planned)
-    if min(rate.as_tuple()) < 1:
-        sentence = f"One replica would carry {rate.as_tuple()}: every dimension must be 1 or more."
-        raise DomainError("bad_profile", sentence, fields={"num_gpu_blocks": sentence})
-    before = pool.current_profile
-    version = CapacityProfile.objects.create(
-        pool=pool,
-        version=before.version + 1 if before else 1,
-        kv_bytes_per_token=planned.bytes_per_token,
-        tokens_per_second=rate.tokens_per_second,
-        kv_bytes=rate.kv_bytes,
-        concurrency=rate.concurrency,
-        author_label=actor.name[:254],
-        reason=reason,
-        created_at=now,
-        **asdict(profile),
+    if hindrances := archive_hindrances(pool):
+        raise DomainError("pool_in_use", f"{pool.name} cannot be archived. {' '.join(hindrances)}", status=409)
+    before = {
+        "archived_at": None,
+        "wanted_replicas": pool.wanted_replicas,
+        "manual_replicas": pool.manual_replicas,
+        "manual_until": pool.manual_until,
+    }
+    pool.archived_at, pool.wanted_replicas = now, 0
+    pool.manual_replicas = pool.manual_until = None
+    pool.save(update_fields=list(before))
+    after = {**{name: getattr(pool, name) for name in before}, "endpoints": _living_names(pool)}
+    record = audit_record(
+        actor=actor, verb="pool_archive", target=pool, before=before, after=after, reason=reason, now=now
     )
-    pool.current_profile = version
-    pool.save(update_fields=["current_profile"])
-    audit_record(
-        actor=actor,
-        verb="pool_profile_publish",
-        target=pool,
-        before={"version": before.version} if before else {},
-        after={"version": version.version, "replica": rate.as_tuple(), **asdict(profile)},
-        reason=reason,
-        now=now,
-    )
-    transaction.on_commit(lambda: pool_publish(pool_id, now), robust=True)
-    return version
+    transaction.on_commit(pools_publish, robust=True)
+    return PoolDeed(pool, record.pk)
 
 
 @transaction.atomic
-def pool_set_replicas(
-    *,
-    actor: Actor,
-    now: datetime,
-    pool_id: int,
-    replicas: int | None,
-    lasts: timedelta | None = MANUAL_LASTS,
-    reason: str = "",
-) -> Pool:
-    """Holds a pool at a number of replicas, whatever the autoscaler thinks, for ``lasts`` (None: until lifted).
+def pool_restore(*, actor: Actor, now: datetime, pool_id: int, reason: str = "") -> PoolDeed:
+    """Brings an archived pool back; its smallest number of replicas is started.
 
-    ``replicas`` None lifts the override. Raises DomainError ``not_found``, ``bad_replicas``.
+    Raises DomainError ``not_found``, ``ceiling_reached``.
     """
-    pool = pool_locked(pool_id)
-    if replicas is not None and not 0 <= replicas <= pool.max_replicas:
-        sentence = f"{pool.name} has 0 to {pool.max_replicas} replicas, got {replicas}; raise max_replicas first."
-        raise DomainError("bad_replicas", sentence, fields={"replicas": sentence})
-    before = {"manual_replicas": pool.manual_replicas, "wanted_replicas": pool.wanted_replicas}
-    pool.manual_replicas = replicas
-    pool.manual_until = now + lasts if replicas is not None and lasts is not None else None
-    if replicas is not None:
-        pool.wanted_replicas = replicas
-    pool.save(update_fields=["manual_replicas", "manual_until", "wanted_replicas"])
-    after = {"manual_replicas": replicas, "manual_until": pool.manual_until, "wanted_replicas": pool.wanted_replicas}
-    audit_record(actor=actor, verb="pool_set_replicas", target=pool, before=before, after=after, reason=reason, now=now)
-    return pool
-
-
-def pool_locked(pool_id: int) -> Pool:
-    """The pool row under a lock until the transaction ends. Raises DomainError ``not_found``."""
-    pool = Pool.objects.select_for_update(no_key=True).filter(pk=pool_id, archived_at__isnull=True).first()
-    if pool is None:
-        raise DomainError("not_found", f"There is no pool {pool_id}.", status=404)
-    return pool
-
-
-def _replica_profile(pool: Pool, profile: ProfileInput) -> ReplicaProfile:
-    names = asdict(profile)
-    del names["context_length"]
-    theirs = {ours: name for name, ours in _PROFILE_FIELDS.items()}
-    return ReplicaProfile(
-        **{theirs.get(key, key): value for key, value in names.items()},
-        weight_input=pool.weight_input,
-        weight_output=pool.weight_output,
-        model=pool.model_name,
+    pool = pool_locked(pool_id, archived=True)
+    before = {"archived_at": pool.archived_at, "wanted_replicas": pool.wanted_replicas}
+    pool.archived_at, pool.wanted_replicas = None, pool.min_replicas
+    ceiling_check(pool.name, 0, accelerators(pool), "min_replicas")
+    pool.save(update_fields=list(before))
+    after = {name: getattr(pool, name) for name in before}
+    record = audit_record(
+        actor=actor, verb="pool_restore", target=pool, before=before, after=after, reason=reason, now=now
     )
+    transaction.on_commit(lambda: pool_publish(pool_id, now), robust=True)
+    return PoolDeed(pool, record.pk)
 
 
-def _pool_check(pool: Pool) -> None:
-    problems: dict[str, str] = {}
-    try:
-        pool.clean_fields()
-    except ValidationError as error:
-        problems = {key: f"{key}: {' '.join(messages)}" for key, messages in error.message_dict.items()}
-    if pool.scaling_mode not in list(ScalingMode):
-        problems["scaling_mode"] = f"scaling_mode is one of {', '.join(ScalingMode)}, got {pool.scaling_mode!r}."
-    if pool.max_replicas > MOST_REPLICAS:
-        problems["max_replicas"] = f"max_replicas is at most {MOST_REPLICAS:,}, got {pool.max_replicas:,}."
-    if pool.min_replicas > pool.max_replicas:
-        problems["min_replicas"] = f"min_replicas {pool.min_replicas} is above max_replicas {pool.max_replicas}."
-    if not pool.weight_input + pool.weight_output:
-        problems["weight_input"] = "At least one of weight_input and weight_output must be above 0."
-    if problems:
-        raise DomainError("bad_pool", " ".join(problems.values()), fields=problems)
+def _living_names(pool: Pool) -> list[str]:
+    gone = ("stopped", "failed")
+    return list(Endpoint.objects.filter(pool=pool).exclude(state__in=gone).values_list("name", flat=True)[:100])

@@ -12,9 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import orjson
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Sum
 
 from pools.choices import EndpointState, ScalingMode
 from pools.mechanism.amounts import DIMENSIONS, Rate
@@ -24,6 +22,7 @@ from pools.mechanism.scaling import ScalingDecision as Decided
 from pools.models import Endpoint, Entitlement, Pool, ScalingDecision
 from pools.selectors.live import live_latest
 from pools.services.amounts import CLASS_CODES, base_of, cap_of, replica_of
+from pools.services.ceiling import ceiling_lock, ceiling_now
 from pools.services.supply import PROMISED_STATES
 from pools.services.tick_show import board_write
 from portal.audit.services import SYSTEM, audit_record
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 UNKNOWN_AFTER_MS = 15_000
 """Live figures older than this are no figures: the pool holds."""
 REPEATED_AFTER = timedelta(minutes=5)
-NO_CEILING = 1_000_000
 
 
 def scaling_reconcile(pool_id: int, now: datetime) -> ScalingDecision | None:
@@ -83,6 +81,8 @@ def _written(
     """Applies the choice and appends the row when it says something new."""
     locked = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
     before = locked.wanted_replicas
+    if automatic and decided.action == "up" and chosen > before and _beyond_ceiling(locked, chosen):
+        return None  # another pool was faster; the next look knows
     if automatic and decided.action != "hold" and chosen != before and locked.manual_replicas is None:
         locked.wanted_replicas = min(max(chosen, locked.min_replicas), locked.max_replicas)
         locked.save(update_fields=["wanted_replicas"])
@@ -111,6 +111,7 @@ def _written(
         dimension=dimension,
         inputs={
             "wanted": decided.wanted,
+            "target": decided.target,
             "commit": decided.commit,
             "need": decided.need,
             "replica": replica.as_tuple(),
@@ -158,7 +159,8 @@ def _override_lifted(pool: Pool, now: datetime) -> Pool:
         return pool
     before = {"manual_replicas": pool.manual_replicas}
     pool.manual_replicas = pool.manual_until = None
-    pool.save(update_fields=["manual_replicas", "manual_until"])
+    pool.manual_reason = pool.manual_by = ""
+    pool.save(update_fields=["manual_replicas", "manual_until", "manual_reason", "manual_by"])
     audit_record(
         actor=SYSTEM,
         verb="pool_set_replicas",
@@ -216,12 +218,14 @@ _GONE = (EndpointState.STOPPED.value, EndpointState.FAILED.value)
 
 def _ceiling_left(pool: Pool) -> int | None:
     """How many more replicas the cluster-wide accelerator ceiling allows; it counts what every pool wants."""
-    ceiling = int(getattr(settings, "ACCELERATOR_CEILING", 0))
-    if ceiling <= 0:
-        return NO_CEILING
-    wanted = F("wanted_replicas") * F("accelerators_per_replica")
-    taken = Pool.objects.filter(archived_at__isnull=True).aggregate(total=Sum(wanted))["total"] or 0
-    return int(max(0, ceiling - int(taken)) // max(1, pool.accelerators_per_replica))
+    return ceiling_now().replicas_left(pool.accelerators_per_replica)
+
+
+def _beyond_ceiling(pool: Pool, chosen: int) -> bool:
+    """Whether the choice would pass the ceiling as it stands now, under its lock: it fails closed."""
+    ceiling_lock()
+    each = pool.accelerators_per_replica
+    return ceiling_now().refuses(pool.wanted_replicas * each, chosen * each)
 
 
 def _need(decided: Decided, replica: Rate, rules: ScalingSettings) -> tuple[float, str]:

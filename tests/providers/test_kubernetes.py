@@ -23,6 +23,7 @@ class Memory:
         self.wanted = replicas
         self.pods: dict[str, Pod] = {}
         self.scaled: list[int] = []
+        self.deleted: list[str] = []
 
     def replicas(self, workload: Workload) -> int:
         return self.wanted
@@ -33,6 +34,9 @@ class Memory:
 
     def pod(self, workload: Workload, name: str) -> Pod | None:
         return self.pods.get(name)
+
+    def delete(self, workload: Workload, name: str) -> None:
+        self.deleted.append(name)
 
 
 def spec(ordinal: int) -> ReplicaSpec:
@@ -55,6 +59,14 @@ def test_only_the_highest_is_stopped() -> None:
     for ref in ("llama-2", "llama-2", "llama-7", "other-1", "llama-x"):
         provider.stop(ref)
     assert cluster.scaled == [2]
+
+
+def test_one_is_replaced_by_deleting_its_pod_whatever_its_number() -> None:
+    cluster = Memory(replicas=3)
+    provider = KubernetesProvider(WORKLOAD, cluster)
+    for ref in ("llama-0", "llama-7", "other-1"):
+        provider.replace(ref)
+    assert (cluster.deleted, cluster.scaled) == (["llama-0"], [])
 
 
 @pytest.mark.parametrize(
@@ -118,6 +130,9 @@ async def test_the_official_client_scales_and_reads_pods(kmock: Any, provider: K
     probe = await asyncio.to_thread(provider.probe, "llama-1")
     assert (probe.state, probe.detail) == (EndpointState.FAILED, "The pod cannot run: ImagePullBackOff.")
     assert (await asyncio.to_thread(provider.probe, "llama-0")).state is EndpointState.PENDING
+    for _ in range(2):  # the second time it is gone already
+        await asyncio.to_thread(provider.replace, "llama-1")
+    assert (await asyncio.to_thread(provider.probe, "llama-1")).state is EndpointState.PENDING, "to be made anew"
     await asyncio.to_thread(provider.stop, "llama-1")
     assert await asyncio.to_thread(provider.list) == ("llama-0",)
 

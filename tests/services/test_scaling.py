@@ -10,7 +10,7 @@ import pytest
 
 from pools.models import Endpoint, Pool, ScalingDecision
 from pools.selectors.live import live_key
-from pools.services.pools import pool_set_replicas
+from pools.services.overrides import pool_set_replicas
 from pools.services.scaling import scaling_reconcile
 from portal.lib.hot import hot
 from tests.cast import NOW, OLGA, later, pool_make, promise, replica_ready, slots, tenant_make, tier_make

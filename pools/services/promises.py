@@ -1,0 +1,69 @@
+"""Would a pool that is changed still be able to keep what it promised, once everything it may start is ready?
+
+The sum of promises never exceeds what can be provisioned: a change that breaks this is refused with the numbers, unless
+it makes nothing worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pools.mechanism.amounts import Rate
+from pools.mechanism.capacity import pool_capacity
+from pools.mechanism.eviction import Lease, degrade
+from pools.mechanism.lease import Promises, Triple, missing_words, shortfall
+from pools.mechanism.ordering import ClassCode
+from pools.models import Entitlement, Pool
+from pools.services.amounts import CLASS_CODES, NOTHING, base_of, replica_of
+from pools.services.supply import HELD_STATES, RESERVED, promises_of
+from portal.lib.errors import DomainError
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """What can be had of a pool: capacity with all its replicas, and how far promises are divided."""
+
+    capacity: Rate
+    oversubscription: float
+
+    def missing(self, promised: Promises) -> Triple:
+        """Units that are promised beyond it, per dimension."""
+        return shortfall(NOTHING, ClassCode.DEDICATED, promised, self.capacity, self.oversubscription)
+
+
+def provision_of(pool: Pool, ready: Sequence[Rate], *, replica: Rate | None = None, all_new: bool = False) -> Provision:
+    """Of a pool as its fields say now. ``ready`` replicas count as they are, the others as ``replica`` (default: the
+    profile in force); with ``all_new`` every one counts as ``replica``."""
+    each = replica or replica_of(pool.current_profile)
+    kept = [] if all_new else list(ready)[: pool.max_replicas]
+    return Provision(pool_capacity(kept) + each.times(pool.max_replicas - len(kept)), pool.oversubscription)
+
+
+def promises_check(pool_id: int, before: Provision, after: Provision, field: str, what: str) -> None:
+    """Raises DomainError ``promises_broken`` when ``after`` can keep less of what is promised than ``before``."""
+    promised = promises_of(pool_id)
+    was, will = before.missing(promised), after.missing(promised)
+    if any(now > then + 1e-6 for now, then in zip(will, was, strict=True)):
+        sentence = (
+            f"{what} cannot be kept: what is promised would be {missing_words(will)} even with every replica ready. "
+            "Lower or end promises first, or allow more replicas."
+        )
+        raise DomainError("promises_broken", sentence, status=409, fields={field: sentence})
+
+
+def degraded_by(pool_id: int, capacity: Rate) -> list[int]:
+    """Ids of bound reserved entitlements that a pool of this capacity could not keep, in the order they give way."""
+    rows = Entitlement.objects.filter(
+        pool_id=pool_id, state__in=HELD_STATES, tier__service_class__in=RESERVED
+    ).select_related("tier")
+    leases = [
+        Lease(
+            row.pk,
+            CLASS_CODES[row.tier.service_class],
+            base_of(row),
+            int((row.bound_at or row.created_at).timestamp() * 1000),
+        )
+        for row in rows
+    ]
+    return list(degrade(capacity, leases))
