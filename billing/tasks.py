@@ -1,4 +1,4 @@
-"""Celery's doors to usage, ledger and partitions."""
+"""Celery's doors to usage, ledger, shadows and partitions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from celery import shared_task
 
 from billing.services.ledger import ledger_post
 from billing.services.partitions import partitions_drop, partitions_make
+from billing.services.shadow import shadows_evaluate
 from billing.services.usage import usage_drain
 from pools.models import Pool
 from pools.services.rollups import rollups_done
@@ -34,6 +35,14 @@ def ledger() -> None:
     with asking_books("ledger") as may:
         if may:
             ledger_post(clock.now())
+
+
+@shared_task
+def shadow() -> None:
+    """What tiers in shadow would have refused."""
+    with asking_books("shadow") as may, store_lock(hot(), "shadow", LOCK_MS) as mine:
+        if may and mine:
+            shadows_evaluate(clock.now())
 
 
 @shared_task

@@ -26,6 +26,7 @@ from pools.services.scaling import scaling_reconcile
 from pools.services.shards import shard_pools
 from pools.services.store import counters
 from pools.services.tick import shard_tick
+from pools.services.tier_schedule import tiers_reconcile
 from portal.lib import clock
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
@@ -121,6 +122,14 @@ def documents() -> None:
     with asking_books("documents") as may, store_lock(hot(), "documents", LOCK_MS) as mine:
         if may and mine:
             documents_refresh(clock.now())
+
+
+@shared_task
+def tiers() -> None:
+    """Terms that begin or end now, shadows whose time is over."""
+    with asking_books("tiers") as may, store_lock(hot(), "tiers", LOCK_MS) as mine:
+        if may and mine:
+            tiers_reconcile(clock.now())
 
 
 @shared_task

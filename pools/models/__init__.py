@@ -27,7 +27,7 @@ from pools.models.samples import (
     RollupMark,
 )
 from pools.models.saved_views import SavedView
-from pools.models.shadow import ShadowMinute
+from pools.models.shadow import ShadowMinute, ShadowRun
 from pools.models.tiers import Tier, TierDraft, TierVersion
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "SavedView",
     "ScalingDecision",
     "ShadowMinute",
+    "ShadowRun",
     "Tier",
     "TierDraft",
     "TierVersion",

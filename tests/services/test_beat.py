@@ -53,8 +53,9 @@ def test_every_task_runs() -> None:
     for task in (tasks.tick, tasks.reap, tasks.binding, tasks.scaling):
         task(0)
     tasks.documents()
+    tasks.tiers()
     tasks.fairness()
-    for task in (billing_tasks.usage, billing_tasks.ledger, billing_tasks.partitions):
+    for task in (billing_tasks.usage, billing_tasks.ledger, billing_tasks.shadow, billing_tasks.partitions):
         task()
 
 
