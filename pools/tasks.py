@@ -16,6 +16,7 @@ from django.db import Error as DatabaseError
 
 from pools.counters.types import CounterUnavailable
 from pools.models import Pool
+from pools.services import overview
 from pools.services.binding import binding_reconcile
 from pools.services.books import books_answered, books_away, books_failed, books_failures, books_may_be_asked
 from pools.services.documents import documents_refresh
@@ -78,10 +79,12 @@ def each_pool(deed: str, shard: int, act: Callable[[int], Any], others: Sequence
 
 @shared_task
 def tick(shard: int) -> None:
-    """Limits every second; debts, bursts and samples every five."""
+    """Limits every second; debts, bursts and samples every five. One shard adds up what all of them show."""
     with surviving("tick"), store_lock(hot(), f"tick:{shard}", TICK_LOCK_MS) as mine:
         if mine:
             shard_tick(shard, shard_pools(shard), clock.now())
+            if shard == overview.SHARD:
+                overview.overview_send(clock.now_ms())
 
 
 @shared_task

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
@@ -75,3 +76,6 @@ def _flush_without_triggers(operations: Any, sql_list: list[str]) -> None:
         cursor.execute("SET LOCAL session_replication_role = replica")
         for statement in sql_list:
             cursor.execute(statement)
+        for model in apps.get_models():  # tables that Django did not make, and so would not empty
+            if sql_list and not model._meta.managed:
+                cursor.execute(f"DELETE FROM {model._meta.db_table}")

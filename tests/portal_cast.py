@@ -19,6 +19,7 @@ from pools.models import Entitlement, Pool
 from pools.selectors.live import LiveMessage, LivePool
 from pools.services.amounts import base_of, cap_of
 from pools.services.live import live_send
+from pools.services.overview import overview_send
 from portal.accounts.choices import PlatformRole, TenantRole
 from portal.accounts.models import Membership, Tenant, User
 from portal.lib.clock import now_ms
@@ -39,7 +40,7 @@ def person(
     return user
 
 
-def live_message(pool: Pool, *, busy: float = 0.5, at_ms: int | None = None, **changes: Any) -> bytes:
+def live_message(pool: Pool, *, busy: float = 0.5, at_ms: int | None = None, **changes: Any) -> LiveMessage:
     """A state in which everybody uses ``busy`` of the own ceiling."""
     profile = pool.current_profile
     assert profile is not None
@@ -74,14 +75,15 @@ def live_message(pool: Pool, *, busy: float = 0.5, at_ms: int | None = None, **c
         "sentence": f"Room at {busy:.0%}.",
         **changes,
     }
-    return LiveMessage(at_ms or now_ms(), LivePool(id=pool.pk, slug=pool.slug, **shown), rows).encoded()
+    return LiveMessage(at_ms or now_ms(), LivePool(id=pool.pk, slug=pool.slug, **shown), rows)
 
 
 def publish(pool: Pool, **changes: Any) -> bytes:
-    """Send a state the way the tick does; what was sent."""
-    text = live_message(pool, **changes)
-    live_send([(pool.pk, text)])
-    return text
+    """Send a state the way the tick does, with the sums of the overview; what was sent."""
+    message = live_message(pool, **changes)
+    live_send([message])
+    overview_send(now_ms())
+    return message.encoded()
 
 
 def free_port() -> int:

@@ -40,7 +40,7 @@ Row = list[Any]
 class LivePool:
     """The pool's part. ``refused`` counts by reason since the previous message; ``lag_ms`` is how late the tick ran;
     ``need`` replicas the demand needs before rounding, ``needed`` how many the rules want before their windows;
-    ``reason`` the last scaling decision in words."""
+    ``reason`` the last scaling decision in words; ``waiting`` requests that queue inside the endpoints."""
 
     id: int
     slug: str
@@ -60,6 +60,7 @@ class LivePool:
     refused: dict[str, int] = field(default_factory=dict)
     sentence: str = ""
     needed: int | None = None
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

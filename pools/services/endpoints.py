@@ -98,7 +98,9 @@ class _Pass:
         if self.capacity_moved or boards([self.pool.pk])[0].ready != ready:
             counters_configure(self.pool.pk, self.now)
         route_publish(self.pool.pk, self.now)
-        board_write(self.pool.pk, ready=ready, pending=pending, draining=draining, wanted=self.pool.wanted_replicas)
+        waiting = sum(row.waiting for row in self.rows if row.state in (State.READY.value, State.DRAINING.value))
+        board = {"ready": ready, "pending": pending, "draining": draining, "waiting": waiting}
+        board_write(self.pool.pk, **board, wanted=self.pool.wanted_replicas)
         return EndpointPass(ready, pending, draining, self.changed)
 
     def _guarded(self, row: Endpoint, scrape: Scrape | None) -> None:

@@ -26,7 +26,7 @@ from pools.services.samples import samples_store
 from pools.services.store import counters
 from pools.services.tick_decide import INTERVAL_MS, PoolResult, freeze, limits_decide, memory_keys, memory_recall
 from pools.services.tick_memory import Change, Memory, Seen, Sums
-from pools.services.tick_show import Board, boards, message_of
+from pools.services.tick_show import Board, boards, live_of
 from pools.services.tick_terms import TickTerms, terms_cached, terms_for
 from portal.lib.hot import hot
 
@@ -69,10 +69,7 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
         samples_store(results, frozen.seen, before, read.boards, lag_ms, at, _windows(frozen.kept, moved))
     live_send(
-        [
-            (one.terms.pool_id, message_of(one, frozen.seen, moved, board, lag_ms))
-            for one, board in zip(results, read.boards, strict=True)
-        ]
+        [live_of(one, frozen.seen, moved, board, lag_ms) for one, board in zip(results, read.boards, strict=True)]
     )
     if frozen.debt_step:
         fairness_store(results, datetime.fromtimestamp(at_ms / 1000, UTC))

@@ -36,6 +36,7 @@ class Board:
     need: float = 0.0
     needed: int | None = None
     reason: str = ""
+    waiting: int = 0
 
 
 def board_key(pool_id: int) -> str:
@@ -62,8 +63,8 @@ def board_write(pool_id: int, **changes: Any) -> Board:
     return fresh
 
 
-def message_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: int) -> bytes:
-    """The pool's live message, encoded."""
+def live_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: int) -> LiveMessage:
+    """The pool's live message."""
     terms, result, place = one.terms, one.result, one.pool_index
     elapsed_s = float(moved.elapsed_s[_at(seen, terms.pool_id)])
     refused = moved.refused[one.rows]
@@ -87,8 +88,7 @@ def message_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms:
         refused=by_reason,
         sentence=sentence_of(one, board, contended),
     )
-    message = LiveMessage(int(seen.at_ms[_at(seen, terms.pool_id)]), pool, _rows(one, seen, refused, elapsed_s))
-    return message.encoded()
+    return LiveMessage(int(seen.at_ms[_at(seen, terms.pool_id)]), pool, _rows(one, seen, refused, elapsed_s))
 
 
 def _at(seen: Seen, pool_id: int) -> int:

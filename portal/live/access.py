@@ -14,7 +14,7 @@ from pools.models import Entitlement, Pool
 from pools.selectors.live import live_key
 from portal.accounts.models import User
 
-__all__ = ["Grant", "grant", "snapshot"]
+__all__ = ["Grant", "grant", "snapshot", "store_client"]
 
 
 class Grant(NamedTuple):
@@ -45,14 +45,15 @@ def grant(user_id: int | None, pool_id: int, tenant_slug: str | None) -> Grant |
 
 
 @lru_cache(maxsize=8)
-def _client(url: str, loop: int) -> Any:
+def store_client(url: str, loop: int) -> Any:
+    """The hot store's client of one event loop."""
     return redis.Redis.from_url(url, socket_timeout=2.0, socket_connect_timeout=2.0)
 
 
 async def snapshot(pool_id: int, loop: int) -> bytes | None:
     """The latest live message of a pool, whatever its age; None when there is none or the store is away."""
     try:
-        found: bytes | None = await _client(settings.REDIS_URL, loop).get(live_key(pool_id))
+        found: bytes | None = await store_client(settings.REDIS_URL, loop).get(live_key(pool_id))
     except (redis.RedisError, OSError):
         return None
     return found

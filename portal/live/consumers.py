@@ -38,14 +38,22 @@ class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
         if self.granted is None:
             await self.close(FORBIDDEN if self._user_id() else SIGN_IN)
             return
-        self.listener = Listener(self.granted.tenant_id)
-        await hub().join(self.granted.pool_id, self.listener)
+        self.listener = await self.listen(self.granted)
         await self.accept()
-        first = await snapshot(self.granted.pool_id, id(asyncio.get_running_loop()))
-        if first is not None:
-            tenant_id = self.granted.tenant_id
-            await self.send((first if tenant_id is None else live_for_tenant(first, tenant_id)).decode())
+        await self.first(self.granted)
         self.task = asyncio.create_task(self._forward(self.listener))
+
+    async def listen(self, granted: Grant) -> Listener:
+        """Joins what was granted."""
+        listener = Listener(granted.tenant_id)
+        await hub().join(granted.pool_id, listener)
+        return listener
+
+    async def first(self, granted: Grant) -> None:
+        """Sends what is known before anything new is heard."""
+        text = await snapshot(granted.pool_id, id(asyncio.get_running_loop()))
+        if text is not None:
+            await self.send((text if granted.tenant_id is None else live_for_tenant(text, granted.tenant_id)).decode())
 
     async def disconnect(self, code: int) -> None:
         """Leave the hub; safe when nothing was joined."""

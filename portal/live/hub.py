@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -41,10 +42,11 @@ class Listener:
 
 
 class Feed:
-    """The process's only subscription to one pool."""
+    """The process's only subscription to one pool (or, under pool 0, to the sums of all)."""
 
-    def __init__(self, pool_id: int) -> None:
+    def __init__(self, pool_id: int, group: str | None = None) -> None:
         self.pool_id = pool_id
+        self.group = group or live_group(pool_id)
         self.listeners: set[Listener] = set()
         self._texts = TenantTexts()
         self._joined = asyncio.Event()
@@ -68,21 +70,20 @@ class Feed:
 
     async def _run(self) -> None:
         layer: Any = get_channel_layer()
-        group = live_group(self.pool_id)
         while True:
             channel = await layer.new_channel()
             try:
-                await layer.group_add(group, channel)
+                await layer.group_add(self.group, channel)
                 self._joined.set()
                 while True:
                     message = await layer.receive(channel)
                     self.spread(message["text"])
             except asyncio.CancelledError:
                 with contextlib.suppress(Exception):
-                    await layer.group_discard(group, channel)
+                    await layer.group_discard(self.group, channel)
                 raise
             except Exception:
-                log.warning("live feed of pool %s lost its store; joining again", self.pool_id, exc_info=True)
+                log.warning("live feed %s lost its store; joining again", self.group, exc_info=True)
                 await asyncio.sleep(RETRY_S)
 
 
@@ -92,11 +93,15 @@ class Hub:
     def __init__(self) -> None:
         self.feeds: dict[int, Feed] = {}
 
+    def feed(self, pool_id: int, make: Callable[[], Feed] | None = None) -> Feed:
+        """The feed of a pool; who asks first subscribes the process, and joins it."""
+        if pool_id not in self.feeds:
+            self.feeds[pool_id] = make() if make is not None else Feed(pool_id)
+        return self.feeds[pool_id]
+
     async def join(self, pool_id: int, listener: Listener) -> None:
-        """Listen to a pool; the first listener subscribes the process."""
-        feed = self.feeds.get(pool_id)
-        if feed is None:
-            feed = self.feeds[pool_id] = Feed(pool_id)
+        """Listen to a pool."""
+        feed = self.feed(pool_id)
         feed.listeners.add(listener)
         await feed.joined()
 
