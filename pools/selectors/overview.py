@@ -115,6 +115,11 @@ def rows_read() -> list[PoolRow]:
     return sorted(rows)
 
 
+def overview_latest() -> bytes | None:
+    """The latest message with the sums, as written; None when there is none."""
+    return cast(bytes | None, hot().get(LATEST_KEY))
+
+
 def rows_fresh(now_ms: int) -> list[PoolRow]:
     """The rows of the pools that are not silent."""
     return [row for row in rows_read() if now_ms - row.at < FRESH_MS]
@@ -152,13 +157,22 @@ def totals_of(rows: Sequence[PoolRow], refused: dict[str, int]) -> Totals:
         return sum(int(getattr(row, name)) for row in rows)
 
     return Totals(
-        len(rows),
-        *(amounts(name) for name in ("use", "capacity", "promised", "hold", "headroom")),
-        *(count(name) for name in ("contended", "ready", "pending", "draining", "wanted", "waiting")),
-        refused,
-        round(sum(row.refused_per_minute for row in rows), 1),
-        count("owed"),
-        max((row.lag_ms for row in rows), default=0),
+        pools=len(rows),
+        use=amounts("use"),
+        capacity=amounts("capacity"),
+        promised=amounts("promised"),
+        hold=amounts("hold"),
+        headroom=amounts("headroom"),
+        contended=count("contended"),
+        ready=count("ready"),
+        pending=count("pending"),
+        draining=count("draining"),
+        wanted=count("wanted"),
+        waiting=count("waiting"),
+        refused=refused,
+        refused_per_minute=round(sum(row.refused_per_minute for row in rows), 1),
+        owed=count("owed"),
+        lag_ms=max((row.lag_ms for row in rows), default=0),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from portal.dashboards import numbers
 from portal.dashboards.live_state import LiveRow, LiveState, Triple
@@ -94,7 +94,20 @@ def _percent(part: float, whole: float) -> float:
     return round(min(100.0, max(0.0, 100.0 * part / whole)), 2) if whole > 0 else 0.0
 
 
-def gauges(state: LiveState | None) -> list[Gauge]:
+class Levels(Protocol):
+    """What a gauge reads of a pool, or of all pools together: (tokens/s, KV bytes, slots) each."""
+
+    @property
+    def use(self) -> Sequence[float]: ...
+    @property
+    def capacity(self) -> Sequence[float]: ...
+    @property
+    def promised(self) -> Sequence[float]: ...
+    @property
+    def hold(self) -> Sequence[float]: ...
+
+
+def gauges(state: Levels | None) -> list[Gauge]:
     """The three gauges of a pool; "no data" is not zero."""
     if state is None:
         return [
@@ -103,7 +116,7 @@ def gauges(state: LiveState | None) -> list[Gauge]:
     return [_gauge(state, index) for index in range(3)]
 
 
-def _gauge(state: LiveState, index: int) -> Gauge:
+def _gauge(state: Levels, index: int) -> Gauge:
     key, title = DIMENSIONS[index]
     use, capacity = state.use[index], state.capacity[index]
     share = max(0.0, 1 - use / capacity) if capacity else 0.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards import watch_urls
-from portal.dashboards.views import overview, pool, pool_charts, tenant, tenants
+from portal.dashboards import fair_urls, watch_urls
+from portal.dashboards.views import pool, pool_charts, tenant, tenants
 
 urlpatterns = [
     *watch_urls.urlpatterns,
-    path("overview/", overview.overview, name="overview"),
+    *fair_urls.urlpatterns,
     path("pools/", pool.pools, name="pools"),
     path("pools/<slug:slug>/", pool.pool, name="pool"),
     path("pools/<slug:slug>/charts/", pool_charts.charts, name="pool-charts"),

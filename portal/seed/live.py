@@ -19,11 +19,13 @@ from pools.counters.types import Ask, Settlement
 from pools.models import Entitlement, Pool
 from pools.services.documents import documents_refresh
 from pools.services.fairness_roll import fairness_roll
+from pools.services.overview import overview_send
 from pools.services.rollups import rollups_make
 from pools.services.shards import shard_pools, shards_forget
 from pools.services.store import counters
 from pools.services.tick import shard_tick
 from pools.services.tick_show import board_write
+from portal.lib.clock import now_ms
 
 LEASE_MS = 600_000
 TURNED_OVER = 0.02
@@ -98,6 +100,7 @@ class Bustle:
         """What the tick does every second, for every shard."""
         for shard in range(settings.TICK_SHARDS):
             shard_tick(shard, shard_pools(shard), now)
+        overview_send(now_ms())
 
     def _ask(self, count: int) -> None:
         if not self.askers:

@@ -26,6 +26,9 @@ TENANT = {
     "tenant history": "/t/eve/audit/",
 }
 PARTS = {
+    "overview charts": "/overview/charts/",
+    "overview live": "/overview/live/",
+    "overview latest": "/overview/latest/",
     "pool charts": "/pools/chat-8b/charts/",
     "tenant charts": "/t/eve/charts/",
 }

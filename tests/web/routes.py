@@ -64,6 +64,9 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "mfa_download_recovery_codes": (PEOPLE, NONE),
     # platform
     "overview": (READERS, NONE),
+    "overview-live": (READERS, NONE),
+    "overview-charts": (READERS, NONE),
+    "overview-latest": (READERS, NONE),
     "system": (READERS, NONE),
     "pools": (READERS, NONE),
     "pool": (READERS, NONE),

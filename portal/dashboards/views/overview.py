@@ -2,81 +2,128 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 from django.db import connection
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from pools.models import Endpoint, Pool, ScalingDecision
+from pools.models import Alert, Endpoint, Pool, ScalingDecision
+from pools.selectors.overview import ALL_POOLS, PoolRow, overview_latest, overview_sentence, rows_fresh, totals_of
 from portal.accounts.access import reads_everything
-from portal.dashboards import reads
-from portal.dashboards.live_state import STALE_MS, LiveState
-from portal.dashboards.series import gauges, room_of
-from portal.dashboards.views.common import page, recent
-from portal.lib.clock import now_ms
+from portal.dashboards import figures, reads
+from portal.dashboards.live_state import STALE_MS
+from portal.dashboards.overview_figures import MOST_MARKS, total_replicas, total_use
+from portal.dashboards.overview_tiles import tight_words, tiles
+from portal.dashboards.series import DIMENSIONS, RANGES, Gauge, dimension_of, gauges, range_of
+from portal.dashboards.views.common import json, page
+from portal.lib.clock import now, now_ms
 from portal.lib.hot import hot
+
+MOST_POOLS = 2000
+MOST_SHOWN = 100
+"""Pools in the table, the tightest; the pools page has all of them."""
+MOST_LATEST = 8
+
+
+class PoolLine(NamedTuple):
+    """One line of the table; ``row`` None when the pool is silent."""
+
+    pool: Pool
+    row: PoolRow | None
+    gauges: list[Gauge]
+    tight: str
 
 
 @reads_everything
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
-    """All pools at a glance: who is short, who refuses, what the autoscaler last did."""
-    pools = list(Pool.objects.filter(archived_at__isnull=True)[:200])
-    found = reads.live_states([pool.pk for pool in pools])
-    states = {key: state for key, state in found.items() if recent(state) is not None}
-    rows = [(pool, states.get(pool.pk), gauges(states.get(pool.pk))) for pool in pools]
-    rows.sort(key=lambda row: (tightest(row[1]), row[0].slug))
-    context = {
+    """All pools at a glance: who is short, who refuses, what the autoscaler last did. Charts come from :func:`charts`,
+    numbers then from the websocket."""
+    pools = list(Pool.objects.filter(archived_at__isnull=True).only("slug", "model_name", "max_replicas")[:MOST_POOLS])
+    found = {row.pool_id: row for row in rows_fresh(now_ms())}
+    fresh = [found[pool.pk] for pool in pools if pool.pk in found]
+    totals = totals_of(fresh, {}) if fresh else None
+    order = sorted(pools, key=lambda pool: (found[pool.pk].free if pool.pk in found else -1.0, pool.slug))
+    span, dimension = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension"))
+    latest = latest_context()
+    context: dict[str, Any] = {
         "nav": "overview",
-        "rows": rows,
-        "totals": totals(list(states.values())),
-        "sentence": sentence(rows),
-        "decisions": list(ScalingDecision.objects.exclude(before=F("chosen")).select_related("pool")[:8]),
+        "state": {"at_ms": max((row.at for row in fresh), default=None)},
+        "sentence": overview_sentence([(p.slug, found[p.pk].free if p.pk in found else None) for p in order]),
+        "tiles": tiles(totals, latest["alerts_open"], latest["alerts_worst"]),
+        "lines": [line_of(pool, found.get(pool.pk)) for pool in order[:MOST_SHOWN]],
+        "pools": len(pools),
+        "ranges": RANGES,
+        "range": span,
+        "dimensions": DIMENSIONS,
+        "dimension": DIMENSIONS[dimension][0],
+        **latest,
     }
-    return page(request, "dashboards/overview.html", context)
+    return page(request, "dashboards/overview.html", context, charts=True)
 
 
-def tightest(state: LiveState | None) -> float:
-    """The smallest free share over the dimensions; unknown pools come first, they need a look."""
-    if state is None:
-        return -1.0
-    shares = [1 - use / capacity for use, capacity in zip(state.use, state.capacity, strict=True) if capacity > 0]
-    return min(shares, default=0.0)
+def line_of(pool: Pool, row: PoolRow | None) -> PoolLine:
+    """A pool's line of the table."""
+    return PoolLine(pool, row, gauges(row), tight_words(row) if row is not None else "no live data")
 
 
-def totals(states: list[LiveState]) -> dict[str, Any]:
-    """Sums over all pools that report: what the tiles show."""
-    use, capacity, promised = (sum(getattr(s, name)[0] for s in states) for name in ("use", "capacity", "promised"))
+@reads_everything
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """The whole state: what the page polls while its websocket is lost."""
+    text = overview_latest()
+    if text is None:
+        return json({})
+    message = orjson.loads(text)
+    message.pop("seen", None)
+    return json({**message, "full": True, "gone": []})
+
+
+@reads_everything
+@require_safe
+def charts(request: HttpRequest) -> HttpResponse:
+    """The page's figures over the range in the address: the sums of all pools."""
+    span, dimension, moment = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension")), now()
+    points = reads.pool_history(ALL_POOLS, span, moment)
+    since = points[0].at if points else moment
+    made = ScalingDecision.objects.filter(at__gte=since).exclude(before=F("chosen")).select_related("pool")
+    marks = [
+        (row.at, f"{row.pool.slug} {row.before} → {row.chosen}: {row.reason}")
+        for row in made.order_by("-at")[:MOST_MARKS]
+    ]
+    return json(
+        {
+            "use": total_use(points, dimension),
+            "refused": figures.refusals(reads.pool_refusals(ALL_POOLS, span, moment), span.bar_s),
+            "replicas": total_replicas(points, marks[::-1]),
+            "range": {"seconds": span.seconds, "step_s": span.step_s, "bar_s": span.bar_s},
+            "empty": not points,
+        }
+    )
+
+
+@reads_everything
+@require_safe
+def latest(request: HttpRequest) -> HttpResponse:
+    """Latest decisions and open alerts alone, fetched every few seconds by the page."""
+    return page(request, "dashboards/_overview_latest.html", latest_context())
+
+
+def latest_context() -> dict[str, Any]:
+    """The latest changes of replicas; alerts that are open, the severest level among them."""
+    opened = Alert.objects.filter(opened_at__isnull=False, cleared_at__isnull=True)
+    shown = list(opened.select_related("pool", "rule").order_by("-opened_at")[:MOST_LATEST])
     return {
-        "known": bool(states),
-        "use": use,
-        "capacity": capacity,
-        "promised": promised,
-        "slots": sum(s.use[2] for s in states),
-        "slots_all": sum(s.capacity[2] for s in states),
-        "kv": sum(s.use[1] for s in states),
-        "kv_all": sum(s.capacity[1] for s in states),
-        "ready": sum(s.ready for s in states),
-        "pending": sum(s.pending for s in states),
-        "wanted": sum(s.wanted for s in states),
-        "refused_per_minute": sum(row.refused_per_minute for s in states for row in s.rows.values()),
-        "debtors": sum(1 for s in states for row in s.rows.values() if row.debt > 0.01),
+        "decisions": list(
+            ScalingDecision.objects.exclude(before=F("chosen")).select_related("pool").order_by("-pk")[:MOST_LATEST]
+        ),
+        "alerts": shown,
+        "alerts_open": opened.count() if len(shown) == MOST_LATEST else len(shown),
+        "alerts_worst": shown[0].level if shown else "",
     }
-
-
-def sentence(rows: list[tuple[Pool, LiveState | None, Any]]) -> str:
-    """What the page was opened for: is anything short?"""
-    if not rows:
-        return "There is no pool yet."
-    silent = [pool.slug for pool, state, _ in rows if state is None]
-    short = [pool.slug for pool, state, _ in rows if state is not None and room_of(tightest(state)) != "good"]
-    if silent:
-        return f"{len(silent)} of {len(rows)} pools send no live data: {', '.join(silent[:4])}."
-    if short:
-        return f"{len(short)} of {len(rows)} pools have little room left: {', '.join(short[:4])}."
-    return "Every pool has room to spare." if len(rows) > 1 else "The pool has room to spare."
 
 
 @reads_everything
