@@ -6,6 +6,7 @@
     @signed_in                       any person with an account
     @reads_everything                auditors, operators, admins
     @operates                        operators, admins
+    @administers                     platform admins
     @tenant_page(TenantRole.VIEWER)  that tenant's people from this role on, and whoever reads everything; else 404
 """
 
@@ -57,6 +58,16 @@ def operates(view: View) -> View:
         "operates",
         lambda user: user.operates,
         "Only operators may do this. Ask one of them, or a platform admin.",
+    )
+
+
+def administers(view: View) -> View:
+    """Platform admins: whoever may change people and their rights."""
+    return _guard(
+        view,
+        "administers",
+        is_admin,
+        "Only platform admins may change people and their roles. Ask one of them.",
     )
 
 

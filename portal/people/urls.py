@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from portal.people.sso import views as sso
-from portal.people.web import account, credentials, door, invitation, second
+from portal.people.web import account, credentials, door, groups, invitation, invite, people, second
 
 urlpatterns = [
     path("", door.home, name="home"),
@@ -44,4 +44,19 @@ urlpatterns = [
     path("account/codes/", second.codes_view, name="mfa_view_recovery_codes"),
     path("account/codes/new/", second.codes_new, name="mfa_generate_recovery_codes"),
     path("account/codes.txt", second.codes_download, name="mfa_download_recovery_codes"),
+    path("people/", people.people, name="people"),
+    path("people/invite/", invite.invite, name="people-invite"),
+    path("people/invitations/<int:number>/resend/", invite.resend, name="people-invitation-resend"),
+    path("people/invitations/<int:number>/revoke/", invite.revoke, name="people-invitation-revoke"),
+    path("people/invitations/<int:number>/restore/", invite.restore, name="people-invitation-restore"),
+    path("people/groups/", groups.groups, name="people-groups"),
+    path("people/groups/add/", groups.add, name="people-group-add"),
+    path("people/groups/<int:number>/remove/", groups.remove, name="people-group-remove"),
+    path("people/groups/restore/<str:token>/", groups.restore, name="people-group-restore"),
+    path("people/<int:user_id>/", people.person, name="person"),
+    path("people/<int:user_id>/role/", people.role, name="person-role"),
+    path("people/<int:user_id>/role/<str:before>/", people.role_undo, name="person-role-undo"),
+    path("people/<int:user_id>/active/<str:state>/", people.active, name="person-active"),
+    path("people/<int:user_id>/factors/", people.factors_reset, name="person-factors-reset"),
+    path("people/<int:user_id>/sessions/", people.sessions, name="person-sessions-end"),
 ]

@@ -16,6 +16,9 @@ OPERATOR = {
     "tenants": "/tenants/",
     "scaling": "/scaling/",
     "system": "/system/",
+    "people": "/people/",
+    "people groups": "/people/groups/",
+    "account": "/account/",
     "audit": "/audit/?q=a",
 }
 TENANT = {

@@ -41,7 +41,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "account_confirm_email": (ALL, ALL),
     "livez": (ALL, NONE),
     "readyz": (ALL, NONE),
-    "invitation": (ALL, ALL),
+    "invitation": (ALL, frozenset({"nobody"})),  # others are told that it is for somebody else
     # one's own account
     "account": (PEOPLE, PEOPLE),
     "account-end-sessions": (NONE, PEOPLE),
@@ -96,6 +96,21 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "audit-record": (READERS, NONE),
     "audit-export": (NONE, NONE),  # csv and jsonl: see test_audit
     "audit-verify": (NONE, READERS),
+    "people": (READERS, NONE),
+    "person": (READERS, NONE),
+    "people-invite": (ADMINS, ADMINS),
+    "people-invitation-resend": (NONE, ADMINS),
+    "people-invitation-revoke": (NONE, ADMINS),
+    "people-invitation-restore": (NONE, ADMINS),
+    "people-groups": (READERS, NONE),
+    "people-group-add": (NONE, ADMINS),
+    "people-group-remove": (NONE, ADMINS),
+    "people-group-restore": (NONE, ADMINS),
+    "person-role": (NONE, ADMINS),
+    "person-role-undo": (NONE, ADMINS),
+    "person-active": (NONE, ADMINS),
+    "person-factors-reset": (NONE, ADMINS),
+    "person-sessions-end": (NONE, ADMINS),
     # a tenant's own
     "tenant-home": (VIEWERS, NONE),
     "tenant-charts": (VIEWERS, NONE),

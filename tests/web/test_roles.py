@@ -63,6 +63,8 @@ FILL: tuple[tuple[str, str, Callable[[Everybody], Any]], ...] = (
     ("scaling/", "slug", lambda e: "chat-8b"),
     ("", "key_id", _key),
     ("people/", "user_id", lambda e: e.vera.pk),
+    ("people/", "before", lambda e: "none"),
+    ("people/", "state", lambda e: "off"),
     ("invitation/", "token", _invitation),
     ("", "number", lambda e: 1),
 )
