@@ -73,7 +73,7 @@ def parse(text: bytes | str | None) -> LiveState | None:
 
 def _state(data: dict[str, Any]) -> LiveState:
     pool = data["pool"]
-    rows = [_row(row) for row in data["rows"]]
+    rows = [row_of(row) for row in data["rows"]]
     return LiveState(
         int(data["at"]),
         _triple(pool["capacity"]),
@@ -95,7 +95,8 @@ def _state(data: dict[str, Any]) -> LiveState:
     )
 
 
-def _row(row: list[Any]) -> LiveRow:
+def row_of(row: list[Any]) -> LiveRow:
+    """One row of a message."""
     return LiveRow(
         int(row[0]),
         int(row[1]),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import F, Sum
 
-from billing.models import Entry, UsageHour, UsageMinute
+from billing.models import Account, Entry, UsageHour, UsageMinute
 from pools.choices import EntitlementState
 from pools.models import Entitlement
 from portal.accounts.models import ApiKey, Tenant
@@ -115,16 +115,18 @@ class Posting(NamedTuple):
 
 def debt_balance(tenant: Tenant) -> float:
     """What the platform owes the tenant, in tokens; negative when more was served than promised."""
-    total = Entry.objects.filter(account__tenant=tenant).aggregate(total=Sum("amount_millitokens"))["total"]
+    total = Account.objects.filter(tenant=tenant).aggregate(total=Sum("balance_millitokens"))["total"]
     return (total or 0) / 1000
 
 
 def debt_statement(tenant: Tenant, before: int | None, most: int = 50) -> list[Posting]:
     """Postings, newest first, each with the balance after it; ``before`` is the cursor (an entry id)."""
     entries = Entry.objects.filter(account__tenant=tenant)
-    if before is not None:
+    total = round(debt_balance(tenant) * 1000)
+    if before is not None:  # the newer ones are fewer than all that ever were
+        later = entries.filter(pk__gte=before).aggregate(total=Sum("amount_millitokens"))["total"]
+        total -= later or 0
         entries = entries.filter(pk__lt=before)
-    total = entries.aggregate(total=Sum("amount_millitokens"))["total"] or 0
     rows = []
     for entry in entries.select_related("transfer__pool").order_by("-pk")[:most]:
         move = entry.transfer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards import fair_urls, watch_urls
-from portal.dashboards.views import pool, pool_charts, tenant, tenants
+from portal.dashboards import fair_urls, tenant_urls, watch_urls
+from portal.dashboards.views import pool, pool_charts, tenant
 
 urlpatterns = [
     *watch_urls.urlpatterns,
@@ -16,7 +16,7 @@ urlpatterns = [
     path("pools/<slug:slug>/live/", pool.live, name="pool-live"),
     path("pools/<slug:slug>/endpoints/", pool.endpoints, name="pool-endpoints"),
     path("pools/<slug:slug>/decisions/", pool.decisions, name="pool-decisions"),
-    path("tenants/", tenants.tenants, name="tenants"),
+    *tenant_urls.urlpatterns,
     path("t/<slug:slug>/", tenant.home, name="tenant-home"),
     path("t/<slug:slug>/charts/", tenant.charts, name="tenant-charts"),
     path("t/<slug:slug>/live/", tenant.live, name="tenant-live"),

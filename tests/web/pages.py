@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+TABS = ("", "entitlements", "usage", "keys", "members", "debt", "requests", "history")
 OPERATOR = {
     "overview": "/overview/",
     "pools": "/pools/",
@@ -14,6 +15,7 @@ OPERATOR = {
     "tier revert": "/tiers/elastic/revert/1/",
     "entitlements": "/entitlements/",
     "tenants": "/tenants/",
+    **{f"one tenant: {tab or 'overview'}": f"/tenants/eve/?tab={tab}" for tab in TABS},
     "scaling": "/scaling/",
     "system": "/system/",
     "people": "/people/",

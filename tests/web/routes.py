@@ -92,6 +92,8 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "entitlements": (READERS, NONE),
     "scaling": (READERS, NONE),
     "tenants": (READERS, NONE),
+    "tenants-csv": (READERS, NONE),
+    "tenant": (READERS, NONE),
     "audit": (READERS, NONE),
     "audit-record": (READERS, NONE),
     "audit-export": (NONE, NONE),  # csv and jsonl: see test_audit

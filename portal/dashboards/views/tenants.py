@@ -1,28 +1,116 @@
-"""The operator's list of tenants."""
+"""The operator's list of tenants, and the same as CSV."""
 
 from __future__ import annotations
 
-from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from pools.choices import EntitlementState
-from pools.web.lists import cut
+from pools.web.common import csv_answer
 from portal.accounts.access import reads_everything
-from portal.accounts.models import Tenant
+from portal.dashboards import numbers
+from portal.dashboards.tenant_list import (
+    HOLDS,
+    STATES,
+    TROUBLES,
+    TenantQuery,
+    lines,
+    matching,
+    owed_by,
+    state_counts,
+    tenant_page,
+)
+from portal.dashboards.tenants_now import tenants_now
 from portal.dashboards.views.common import page
+from portal.lib.clock import now_ms
+
+MOST_CSV = 20_000
+HEADS = (
+    ("name", "Tenant", False),
+    ("state", "State", False),
+    ("entitlements", "Entitlements", True),
+    ("use", "Use of limit", False),
+    ("refused", "Refused/min", True),
+    ("owed", "Owed tokens", True),
+    ("keys", "Keys", True),
+    ("people", "People", True),
+    ("since", "Since", False),
+)
+CSV_HEAD = (
+    "slug",
+    "name",
+    "state",
+    "contact_email",
+    "currency",
+    "entitlements",
+    "use_tokens_per_second",
+    "use_slots",
+    "refused_per_minute",
+    "owed_tokens",
+    "keys",
+    "people",
+    "since",
+)
 
 
 @reads_everything
 @require_safe
 def tenants(request: HttpRequest) -> HttpResponse:
-    """Tenants with what they hold; a row opens the tenant's own home page."""
-    text = request.GET.get("q", "").strip()
-    rows = Tenant.objects.annotate(
-        living=Count("entitlements", filter=~Q(entitlements__state=EntitlementState.EXPIRED), distinct=True),
-        keys=Count("api_keys", filter=Q(api_keys__revoked_at__isnull=True), distinct=True),
-        people=Count("memberships", distinct=True),
+    """Tenants with what they hold and use; everything that shapes the list is in the address."""
+    query, moment = TenantQuery.of(request.GET), now_ms()
+    rows, following = tenant_page(query, moment)
+    counts = state_counts()
+    context = {
+        "nav": "tenants",
+        "query": query,
+        "rows": rows,
+        "next": following,
+        "paged": bool(query.cursor),
+        "sentence": sentence(counts, moment),
+        "any": sum(counts.values()),
+        "heads": HEADS,
+        "states": STATES.items(),
+        "holds": HOLDS.items(),
+        "troubles": TROUBLES.items(),
+    }
+    return page(request, "dashboards/tenants.html", context)
+
+
+def sentence(counts: dict[str, int], moment: int) -> str:
+    """Who needs a look?"""
+    active, suspended = counts.get("active", 0), counts.get("suspended", 0)
+    if not active and not suspended:
+        return "No tenant is being served."
+    refused = sum(row.refused_per_minute > 0 for row in tenants_now(moment).values())
+    owed = [tokens for tokens in owed_by().values() if tokens > 0]
+    parts = [f"{active:,} active tenant{'' if active == 1 else 's'}"]
+    parts += [f"{suspended:,} suspended"] if suspended else []
+    parts.append(f"{refused:,} {'is' if refused == 1 else 'are'} being refused something now")
+    parts.append(f"{len(owed):,} owed {numbers.si(sum(owed), 'tokens')}" if owed else "nobody is owed anything")
+    return "; ".join(parts) + "."
+
+
+@reads_everything
+@require_safe
+def tenants_csv(request: HttpRequest) -> HttpResponse:
+    """Every tenant that passes the page's filters."""
+    query, moment = TenantQuery.of(request.GET), now_ms()
+    found = lines(matching(query, moment).order_by("slug")[:MOST_CSV], moment)
+    rows = (
+        (
+            line.tenant.slug,
+            line.tenant.name,
+            line.tenant.state,
+            line.tenant.contact_email,
+            line.tenant.currency,
+            line.entitlements,
+            round(line.now.use[0], 2) if line.now else None,
+            round(line.now.use[2], 2) if line.now else None,
+            round(line.now.refused_per_minute, 2) if line.now else None,
+            round(line.owed),
+            line.keys,
+            line.people,
+            line.tenant.created_at.isoformat(),
+        )
+        for line in found
     )
-    if text:
-        rows = rows.filter(Q(slug__icontains=text) | Q(name__icontains=text))
-    return page(request, "dashboards/tenants.html", {"nav": "tenants", "q": text, **cut(rows, request)})
+    return csv_answer("tenants", CSV_HEAD, rows)

@@ -31,6 +31,7 @@ OPERATOR_PAGES = {
     "tier-new": "/tiers/new/",
     "entitlements": "/entitlements/",
     "tenants": "/tenants/",
+    "tenant": "/tenants/atlas-retail/",
     "scaling": "/scaling/",
     "system": "/system/",
     "audit": "/audit/",
