@@ -17,9 +17,12 @@ from django.db import Error as DatabaseError
 from pools.counters.types import CounterUnavailable
 from pools.models import Pool
 from pools.services import overview
+from pools.services.alert_deliveries import deliveries_send
+from pools.services.alerting import alerts_watch
 from pools.services.binding import binding_reconcile
 from pools.services.books import books_answered, books_away, books_failed, books_failures, books_may_be_asked
 from pools.services.documents import documents_refresh
+from pools.services.drift import drift_measure
 from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop, pools_retiring
 from pools.services.fairness_roll import fairness_roll
 from pools.services.rollups import rollups_make
@@ -157,3 +160,27 @@ def rollups() -> None:
     with asking_books("rollups") as may, store_lock(hot(), "rollups", LOCK_MS) as mine:
         if may and mine:
             rollups_make(clock.now())
+
+
+@shared_task
+def alerts() -> None:
+    """Every rule against every pool; alerts open, clear and are owed to their channels."""
+    with asking_books("alerts") as may, store_lock(hot(), "alerts", LOCK_MS) as mine:
+        if may and mine:
+            alerts_watch(clock.now())
+
+
+@shared_task
+def deliveries() -> None:
+    """Messages of alerts that are due."""
+    with asking_books("deliveries") as may, store_lock(hot(), "deliveries", LOCK_MS) as mine:
+        if may and mine:
+            deliveries_send(clock.now())
+
+
+@shared_task
+def drift(shard: int) -> None:
+    """How far the counters are from the live reservations."""
+    with surviving("drift"), store_lock(hot(), f"drift:{shard}", LOCK_MS) as mine:
+        if mine:
+            drift_measure(shard_pools(shard), clock.now())

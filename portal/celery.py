@@ -39,6 +39,9 @@ BEATS = (
     Beat("pools.tasks.orphans", 60, "default", False, "no endpoint runs that nobody owns"),
     Beat("pools.tasks.fairness", 60, "default", False, "a month of who lent to whom is read from hours"),
     Beat("pools.tasks.rollups", 60, "default", False, "a month of history is read from hours, not from samples"),
+    Beat("pools.tasks.alerts", 5, "default", False, "an alert opens a few seconds after its crossing has lasted"),
+    Beat("pools.tasks.deliveries", 2, "default", False, "a message leaves at once and is tried again when it is due"),
+    Beat("pools.tasks.drift", 30, "default", True, "counters that left the books are noticed within a minute"),
     Beat("portal.audit.tasks.verify", 60, "default", False, "the audit chain is verified each night, bit by bit"),
     Beat("billing.tasks.partitions", 3600, "default", False, "tomorrow's partitions exist before tomorrow"),
 )

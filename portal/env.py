@@ -110,6 +110,12 @@ SETTINGS: tuple[Setting, ...] = (
         "bool",
         "Take every address the issuer names as verified, though it does not say email_verified.",
     ),
+    Setting(
+        "ALERT_PRIVATE_TARGETS",
+        "0",
+        "bool",
+        "Let webhooks of alerts reach private and loopback addresses; only where every operator may reach them anyway.",
+    ),
     Setting("DEMO", "1", "bool", "Fill an empty installation with a demo world and demo traffic."),
     Setting(
         "TICK_SHARDS",

@@ -46,6 +46,7 @@ TABLES = (
     Partitioned("pools_poolhour", "at", monthly=True, kept="HOUR_DAYS"),
     Partitioned("pools_fairnesssample", "at", kept="SAMPLE_DAYS"),
     Partitioned("pools_fairnessspan", "at", monthly=True, kept="HOUR_DAYS"),
+    Partitioned("pools_reading", "at", kept="MINUTE_DAYS"),
     Partitioned("billing_usageevent", "settled_at"),
     Partitioned("billing_usageminute", "at"),
     Partitioned("billing_usagehour", "at", monthly=True),

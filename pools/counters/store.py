@@ -16,6 +16,7 @@ from pools.counters.types import (
     Ask,
     CounterUnavailable,
     Decision,
+    Drift,
     EntitlementCounterConfig,
     LiveReservation,
     PoolCounterConfig,
@@ -237,6 +238,10 @@ class CounterStore:
         """Make use, reserved tokens and holds follow the live reservations again; returns how many live."""
         first = (self.server_now_ms(pool_id) - LONGEST_LEASE_MS) // LEASE_BUCKET_MS
         return int(self._call("tp_recount", pool_id, max(1, first)))
+
+    def drift(self, pool_id: int) -> Drift:
+        """How far use, reserved tokens and KV bytes are from the live reservations; changes nothing."""
+        return Drift(*(int(value) for value in self._call("tp_drift", pool_id)))
 
     def reserve(self, ask: Ask) -> Decision:
         """As CounterClient.reserve, for other gateways' doors and tests."""

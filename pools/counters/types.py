@@ -19,6 +19,7 @@ __all__ = [
     "Ask",
     "CounterUnavailable",
     "Decision",
+    "Drift",
     "EntitlementCounterConfig",
     "Heartbeat",
     "HeartbeatReply",
@@ -77,6 +78,25 @@ class LiveReservation(NamedTuple):
     started_at_ms: int
     expires_at_ms: int
     evicted: bool
+
+
+class Drift(NamedTuple):
+    """How far a pool's counters are from the live reservations they should follow, all at one moment.
+
+    The pool's figures are signed (counters minus reservations); the entitlements' add up without their signs.
+    """
+
+    live: int
+    pool_sequences: int
+    pool_kv_bytes: int
+    entitlement_sequences: int
+    entitlement_tokens: int
+
+    @property
+    def sequences(self) -> int:
+        """One figure: sequences that are counted and are not there, or the reverse; 1 where only amounts differ."""
+        amounts = 1 if self.pool_kv_bytes or self.entitlement_tokens else 0
+        return max(abs(self.pool_sequences), self.entitlement_sequences, amounts)
 
 
 @dataclass(frozen=True, slots=True)

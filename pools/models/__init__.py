@@ -9,7 +9,7 @@
                                                                               rolled up by minute and hour)
 """
 
-from pools.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
+from pools.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule, Reading
 from pools.models.decisions import ScalingDecision
 from pools.models.entitlements import Entitlement
 from pools.models.fairness import FairnessSample, FairnessSpan
@@ -51,6 +51,7 @@ __all__ = [
     "PoolHour",
     "PoolMinute",
     "PoolSample",
+    "Reading",
     "RollupMark",
     "SavedView",
     "ScalingDecision",

@@ -40,7 +40,8 @@ Row = list[Any]
 class LivePool:
     """The pool's part. ``refused`` counts by reason since the previous message; ``lag_ms`` is how late the tick ran;
     ``need`` replicas the demand needs before rounding, ``needed`` how many the rules want before their windows;
-    ``reason`` the last scaling decision in words; ``waiting`` requests that queue inside the endpoints."""
+    ``reason`` the last scaling decision in words; ``waiting`` requests that queue inside the endpoints. The totals only
+    grow: two messages tell what came between them."""
 
     id: int
     slug: str
@@ -61,6 +62,8 @@ class LivePool:
     sentence: str = ""
     needed: int | None = None
     waiting: int = 0
+    admitted_total: int = 0
+    refused_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ def live_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: in
         lag_ms=lag_ms,
         refused=by_reason,
         sentence=sentence_of(one, board, contended),
+        admitted_total=int(seen.admitted[one.rows].sum()),
+        refused_total=int(seen.refused[one.rows].sum()),
     )
     return LiveMessage(int(seen.at_ms[_at(seen, terms.pool_id)]), pool, _rows(one, seen, refused, elapsed_s))
 

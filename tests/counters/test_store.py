@@ -208,6 +208,28 @@ def test_removed_entitlements_are_refused_and_still_settle(store: CounterStore) 
     assert (pool.use_seats, pool.hold_seats) == (0, 0)
 
 
+def test_drift_is_measured_at_one_moment_and_changes_nothing(store: CounterStore, valkey: redis.Redis) -> None:
+    configs = [promise(17), promise(18, ServiceClass.PREEMPTIBLE, base=0)]
+    with pytest.raises(CounterUnavailable):
+        store.drift(1)
+    set_up(store, *configs)
+    assert store.drift(1) == types.Drift(0, 0, 0, 0, 0)
+    for name in "abc":
+        store.reserve(Ask(1, 17, name, 100, MIB))
+        store.reserve(Ask(1, 18, name, 50, MIB))
+    store.settle(Settlement(1, 17, "a", 10))
+    assert store.drift(1) == types.Drift(5, 0, 0, 0, 0)
+    valkey.delete(keys.reservation_key(1, 17, "b"))
+    lost = store.drift(1)
+    assert lost == types.Drift(4, 1, MIB, 1, 100) and lost.sequences == 1
+    assert store.drift(1) == lost, "looking repairs nothing"
+    valkey.delete(keys.entitlement_key(1, 18))  # its own sums are gone, its leases live
+    assert store.drift(1) == types.Drift(4, 1, MIB, 4, 250)
+    rebuild(store, PoolCounterConfig(1, Rate(240, 16 * MIB, 16), 1, 3), configs)
+    assert store.drift(1) == types.Drift(4, 0, 0, 0, 0)
+    assert types.Drift(4, 0, 0, 0, 7).sequences == 1
+
+
 def test_rebuilding_repairs_drift_and_keeps_what_lives(store: CounterStore, valkey: redis.Redis) -> None:
     configs = [promise(17), promise(18, ServiceClass.GUARANTEED), promise(19, ServiceClass.PREEMPTIBLE, base=0)]
     set_up(store, *configs, promise(20))

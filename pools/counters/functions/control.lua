@@ -213,6 +213,41 @@ local function recount(keys, args)
   return #leases / 2
 end
 
+-- How far the sums are from the live leases they should follow: {live, pool sequences, pool KV bytes, sequences and
+-- tokens over all entitlements}. The pool's are signed, the entitlements' add up without their signs.
+local function drift(keys)
+  local tag = keys[1]
+  local raw = call('GET', tag)
+  if not raw then return redis.error_reply('TPNOPOOL the pool is not configured') end
+  local pool = {unpack_struct('@{pool}', raw)}
+  local leases = live(keys, {'0'})
+  local seats, kv, sums = 0, 0, {}
+  for i = 1, #leases, 2 do
+    local lease = {unpack_struct('@{reservation}', leases[i + 1])}
+    local entry = entry_of(tag, leases[i])
+    local sum = sums[entry] or {0, 0}
+    sums[entry] = sum
+    sum[1], sum[2] = sum[1] + lease.tokens, sum[2] + lease.seats
+    seats, kv = seats + lease.seats, kv + lease.kv
+  end
+  for _, id in ipairs(call('SMEMBERS', tag .. ':ids')) do
+    if not sums[id] then sums[id] = {0, 0} end
+  end
+  local off_seats, off_tokens = 0, 0
+  for id, sum in pairs(sums) do
+    local mine = read_entitlement(call('GET', tag .. ':e:' .. id))
+    off_tokens = off_tokens + math.abs(mine.reserved_tokens - sum[1])
+    off_seats = off_seats + math.abs(mine.use_seats - sum[2])
+  end
+  return {
+    #leases / 2,
+    pool.use_seats + pool.evicting_seats - seats,
+    pool.use_kv + pool.evicting_kv - kv,
+    off_seats,
+    off_tokens,
+  }
+end
+
 local function register(name, callback, flags)
   redis.register_function{function_name = name, callback = callback, flags = flags}
 end
@@ -226,5 +261,6 @@ register('tp_configure', configure, {})
 register('tp_remove', remove, {'allow-oom'})
 register('tp_live', live, {'no-writes'})
 register('tp_recount', recount, {})
+register('tp_drift', drift, {'no-writes'})
 register('tp_version', function() return {@{LAYOUT}, @{BUILD}, '@{CLOCK}'} end, {'no-writes'})
 register('tp_noop', function() return 0 end, {'no-writes'})
