@@ -1,6 +1,6 @@
 """The tick of a shard of pools: 1 read the counters; 2 decide (``pools.mechanism.tick``); 3 write limits back;
-4 remember; 5 every few seconds store samples; 6 show; 7 with the samples, keep how fair it was. Steps 1 to 4 and 6 need
-the hot store only."""
+4 remember; 5 every few seconds store samples; 6 show; 7 keep what explains it; 8 with the samples, how fair it was.
+Steps 1 to 4, 6 and 7 need the hot store only."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from pools.services.live import live_send
 from pools.services.samples import samples_store
 from pools.services.store import counters
 from pools.services.tick_decide import INTERVAL_MS, PoolResult, freeze, limits_decide, memory_keys, memory_recall
+from pools.services.tick_explain import records_store
 from pools.services.tick_memory import Change, Memory, Seen, Sums
 from pools.services.tick_show import Board, boards, live_of
 from pools.services.tick_terms import TickTerms, terms_cached, terms_for
@@ -71,6 +72,7 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
     live_send(
         [live_of(one, frozen.seen, moved, board, lag_ms) for one, board in zip(results, read.boards, strict=True)]
     )
+    records_store(results, at_ms, debt_step=frozen.debt_step)
     if frozen.debt_step:
         fairness_store(results, datetime.fromtimestamp(at_ms / 1000, UTC))
     return ShardTick(len(results), int(frozen.seen.ids.size), frozen.debt_step, lag_ms, tuple(results))
