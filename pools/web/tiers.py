@@ -20,6 +20,7 @@ from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_archive, tier_create, tier_restore
 from pools.web.common import page_actor
 from pools.web.tier_form import FIELDS, GROUPS, field_groups, typed_of, typed_read, value_words
+from pools.web.tier_shadow_panel import shadow_context
 from portal.accounts.access import operates, reads_everything
 from portal.accounts.models import User
 from portal.lib.clock import now
@@ -95,6 +96,7 @@ def tier(request: HttpRequest, slug: str) -> HttpResponse:
         "older": cursor,
         "paged": bool(before),
         "may_change": user.operates and found.archived_at is None,
+        **shadow_context(found, request.GET.get("range", ""), moment),
     }
     return page(request, "pools/tier.html", context, charts=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from portal.dashboards import fair_urls, tenant_urls, watch_urls
-from portal.dashboards.views import pool, pool_charts, tenant
+from portal.dashboards.views import pool, pool_charts, tenant, tier_shadow
 
 urlpatterns = [
     *watch_urls.urlpatterns,
@@ -17,6 +17,8 @@ urlpatterns = [
     path("pools/<slug:slug>/endpoints/", pool.endpoints, name="pool-endpoints"),
     path("pools/<slug:slug>/decisions/", pool.decisions, name="pool-decisions"),
     *tenant_urls.urlpatterns,
+    path("tiers/<slug:slug>/shadow/chart/", tier_shadow.chart, name="tier-shadow-chart"),
+    path("tiers/<slug:slug>/what-if/", tier_shadow.what_if, name="tier-what-if"),
     path("t/<slug:slug>/", tenant.home, name="tenant-home"),
     path("t/<slug:slug>/charts/", tenant.charts, name="tenant-charts"),
     path("t/<slug:slug>/live/", tenant.live, name="tenant-live"),

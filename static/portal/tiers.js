@@ -37,6 +37,8 @@
   document.addEventListener("submit", sent);
   document.addEventListener("input", function (event) {
     if (event.target.form && event.target.form.hasAttribute("data-guard")) dirty = true;
+    var tried = document.getElementById("what-if");
+    if (tried && event.target.closest("[data-terms]")) tried.textContent = ""; // it was about other terms
   });
   document.addEventListener("keydown", function (event) {
     var button = document.querySelector('#tier-form [name=deed][value=publish]');
