@@ -45,6 +45,13 @@ class Offboarded:
         names = ("keys", "entitlements", "people", "requests", "invitations")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def words(self) -> str:
+        """What ended, for people: "2 keys, 1 entitlement"; empty when there was nothing."""
+        one = {"keys": "key", "entitlements": "entitlement", "people": "person", "requests": "request"}
+        found = [(count, name) for name, count in self.counts.items() if count]
+        return ", ".join(f"{count} {one.get(name, 'invitation') if count == 1 else name}" for count, name in found)
+
 
 @transaction.atomic
 def tenant_offboard(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards.views import tenant_detail, tenants
+from portal.dashboards.views import tenant_deeds, tenant_detail, tenants
 
 urlpatterns = [
     path("tenants/", tenants.tenants, name="tenants"),
     path("tenants.csv", tenants.tenants_csv, name="tenants-csv"),
     path("tenants/<slug:slug>/", tenant_detail.tenant, name="tenant"),
+    path("tenants/<slug:slug>/edit/", tenant_deeds.edit, name="tenants-edit"),
+    path("tenants/<slug:slug>/undo/<int:record_id>/", tenant_deeds.undo, name="tenants-undo"),
+    path("tenants/<slug:slug>/suspend/", tenant_deeds.suspend, name="tenants-suspend"),
+    path("tenants/<slug:slug>/resume/", tenant_deeds.resume, name="tenants-resume"),
+    path("tenants/<slug:slug>/export/", tenant_deeds.export, name="tenants-export"),
+    path("tenants/<slug:slug>/offboard/", tenant_deeds.offboard, name="tenants-offboard"),
 ]

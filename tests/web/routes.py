@@ -96,6 +96,12 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tenants": (READERS, NONE),
     "tenants-csv": (READERS, NONE),
     "tenant": (READERS, NONE),
+    "tenants-edit": (OPERATORS, OPERATORS),
+    "tenants-undo": (NONE, OPERATORS),
+    "tenants-suspend": (OPERATORS, OPERATORS),
+    "tenants-resume": (NONE, OPERATORS),
+    "tenants-export": (NONE, READERS),
+    "tenants-offboard": (OPERATORS, OPERATORS),
     "audit": (READERS, NONE),
     "audit-record": (READERS, NONE),
     "audit-export": (NONE, NONE),  # csv and jsonl: see test_audit

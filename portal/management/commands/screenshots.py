@@ -32,6 +32,8 @@ OPERATOR_PAGES = {
     "entitlements": "/entitlements/",
     "tenants": "/tenants/",
     "tenant": "/tenants/atlas-retail/",
+    "tenant-suspend": "/tenants/atlas-retail/suspend/",
+    "tenant-offboard": "/tenants/atlas-retail/offboard/",
     "scaling": "/scaling/",
     "system": "/system/",
     "audit": "/audit/",
