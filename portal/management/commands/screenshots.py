@@ -32,6 +32,7 @@ OPERATOR_PAGES = {
     "entitlements": "/entitlements/",
     "tenants": "/tenants/",
     "tenant": "/tenants/atlas-retail/",
+    "onboard": "/onboard/look/promise/",
     "tenant-suspend": "/tenants/atlas-retail/suspend/",
     "tenant-offboard": "/tenants/atlas-retail/offboard/",
     "scaling": "/scaling/",
