@@ -6,6 +6,7 @@ Pools are dealt to shards by id. A beat that comes while the last one still runs
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from pools.services.alert_deliveries import deliveries_send
 from pools.services.alerting import alerts_watch
 from pools.services.binding import binding_reconcile
 from pools.services.books import books_answered, books_away, books_failed, books_failures, books_may_be_asked
+from pools.services.bulk import bulk_step, bulk_waiting
 from pools.services.documents import documents_refresh
 from pools.services.drift import drift_measure
 from pools.services.endpoints import endpoints_reconcile, endpoints_scrape, orphans_stop, pools_retiring
@@ -39,6 +41,7 @@ from portal.lib.locks import store_lock
 log = logging.getLogger(__name__)
 AWAY = (redis.RedisError, CounterUnavailable, DatabaseError)
 TICK_LOCK_MS, LOCK_MS = 10_000, 60_000
+BULK_S, BULK_BATCH = 10.0, 50
 _silent: set[str] = set()
 
 
@@ -120,6 +123,20 @@ def reap(shard: int) -> None:
         for pool_id in shard_pools(shard):
             with surviving(f"reap of pool {pool_id}"):
                 counters().reap(pool_id)
+
+
+@shared_task
+def bulk() -> None:
+    """Bulk jobs, one batch of each in turn, until none waits or the time is up; the next beat goes on.
+
+    A worker that dies loses its connection and with it the lock of its job: nothing has to expire first.
+    """
+    with asking_books("bulk") as may:
+        end = time.monotonic() + BULK_S
+        while may and (waiting := bulk_waiting()) and time.monotonic() < end:
+            more = [bulk_step(job_id, clock.now(), batch=BULK_BATCH) for job_id in waiting]
+            if not any(more):
+                break
 
 
 @shared_task

@@ -32,6 +32,7 @@ BEATS = (
     Beat("pools.tasks.endpoints", 2, "scaling", True, "a replica that comes or goes changes capacity at once"),
     Beat("pools.tasks.binding", 2, "scaling", True, "a lease is bound soon after its capacity is ready"),
     Beat("pools.tasks.scaling", 5, "scaling", True, "windows of 30 s and more need no finer look"),
+    Beat("pools.tasks.bulk", 1, "default", False, "a bulk edit begins a second after it was confirmed"),
     Beat("pools.tasks.documents", 5, "default", False, "repairs what a deed could not publish; notices a lost store"),
     Beat("pools.tasks.tiers", 2, "default", False, "planned terms begin and end on time"),
     Beat("billing.tasks.shadow", 15, "default", False, "a minute of a shadow can be read soon after it ended"),

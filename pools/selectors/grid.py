@@ -96,7 +96,8 @@ class GridPage:
 
 
 def grid_matching(query: GridQuery, now: datetime, below: frozenset[int] | None = None) -> QuerySet[Entitlement]:
-    """Every entitlement that passes the filters. ``below``: ids whose limit is under their use (for that filter)."""
+    """Every entitlement that passes the filters; up to three small queries for a search. ``below``: ids whose limit is
+    under their use (for that filter)."""
     rows = Entitlement.objects.all()
     wanted = query.filters
     state = wanted.get("state", "")
@@ -133,10 +134,9 @@ def _search(text: str) -> Q:
     )
 
 
-def grid_page(query: GridQuery, now: datetime, below: frozenset[int] | None = None) -> GridPage:
-    """One page after the cursor. Two queries, and up to three small ones for a search. Raises ``bad_cursor``."""
-    path = SORTS[query.sort]
-    rows = grid_matching(query, now, below)
+def grid_page(query: GridQuery, matching: QuerySet[Entitlement]) -> GridPage:
+    """One page of what :func:`grid_matching` found, after the cursor. Two queries. Raises ``bad_cursor``."""
+    path, rows = SORTS[query.sort], matching
     if path == "until":
         rows = rows.annotate(until=Coalesce("valid_until", Value(NEVER_ENDS), output_field=DateTimeField()))
     if query.cursor:

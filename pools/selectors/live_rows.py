@@ -17,16 +17,34 @@ DIMENSIONS = (0, 1, 2)
 
 @dataclass(frozen=True, slots=True)
 class LiveNumbers:
-    """One entitlement now; triples are (tokens/s, KV bytes, sequences). ``binds`` names what holds it back."""
+    """One entitlement at ``at_ms``; triples are (tokens/s, KV bytes, sequences). ``binds`` names what holds it back."""
 
+    at_ms: int
     use: Sequence[float]
     limit: Sequence[float]
     cap: Sequence[float]
+    base: Sequence[float]
     headroom: Sequence[float]
     weight: float
     debt: float
     refused_per_minute: float
     binds: str
+
+    @property
+    def served(self) -> bool:
+        """Whether anything is let in under it: an entitlement that is not bound has no limit."""
+        return any(self.limit)
+
+    @property
+    def fullest(self) -> int:
+        """The dimension that is nearest to its limit: 0, 1 or 2."""
+        return max(DIMENSIONS, key=lambda index: self.use[index] / self.limit[index] if self.limit[index] > 0 else 0.0)
+
+    @property
+    def room(self) -> float:
+        """The smallest share of a limit that is free, over the dimensions that have one."""
+        shares = [self.headroom[index] / self.limit[index] for index in DIMENSIONS if self.limit[index] > 0]
+        return max(0.0, min(shares, default=0.0))
 
     @property
     def below(self) -> bool:
@@ -40,7 +58,8 @@ def live_numbers(rows: Iterable[Entitlement], now_ms: int) -> dict[int, LiveNumb
     wanted = {row.pk for row in found}
     numbers = {}
     for message in _messages({row.pool_id for row in found}, now_ms):
-        numbers.update({row[0]: _numbers(row) for row in message["rows"] if row[0] in wanted})
+        at_ms = message["at"]
+        numbers.update({row[0]: _numbers(row, at_ms) for row in message["rows"] if row[0] in wanted})
     return numbers
 
 
@@ -60,5 +79,5 @@ def _messages(pool_ids: Iterable[int], now_ms: int) -> list[dict[str, Any]]:
     return [message for message in read if now_ms - message["at"] < FRESH_MS]
 
 
-def _numbers(row: list[Any]) -> LiveNumbers:
-    return LiveNumbers(row[2], row[3], row[4], row[12], row[6], row[7], row[9], row[10])
+def _numbers(row: list[Any], at_ms: int) -> LiveNumbers:
+    return LiveNumbers(at_ms, row[2], row[3], row[4], row[5], row[12], row[6], row[7], row[9], row[10])

@@ -17,8 +17,8 @@ from django.db.models import F
 
 from pools.models import BulkItem, BulkJob, Entitlement
 from pools.models.jobs import ItemState, JobState
-from pools.services.bulk_actions import Action, act, action_of, shown
-from pools.services.bulk_preview import digest_of
+from pools.services.bulk_actions import UNDO, Action, act, action_of, shown
+from pools.services.bulk_preview import digest_of, selected
 from pools.services.publishing import Touched, gathered, publish_all
 from portal.audit.models import Source
 from portal.audit.services import Actor, audit_record
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 BATCH = 100
 LOCK_SPACE = 0x62756C6B  # advisory lock: one worker a job; it ends with the worker's connection
 LIVING = (JobState.WAITING.value, JobState.RUNNING.value)
+FOR_GOOD = ("move",)
+"""Actions that no job can take back: what was moved has a history of its own by now."""
 
 
 @transaction.atomic
@@ -80,6 +82,41 @@ def bulk_cancel(*, actor: Actor, now: datetime, job_id: int) -> BulkJob:
         job.save(update_fields=["cancel_asked_at"])
         audit_record(actor=actor, verb="bulk_cancel", target=job, before={}, after={}, reason="", now=now)
     return job
+
+
+def bulk_undo(*, actor: Actor, now: datetime, job_id: int, reason: str = "") -> BulkJob:
+    """A new job that puts back what a job at its end changed, item by item; what was changed again since is refused.
+
+    Raises DomainError ``not_found``, ``not_ended``, ``for_good``, ``undone``, ``nothing_selected``.
+    """
+    job = BulkJob.objects.filter(pk=job_id).first()
+    if job is None:
+        raise DomainError("not_found", f"There is no job {job_id}.", status=404)
+    if sentence := not_undoable(job):
+        raise DomainError("not_undoable", sentence, status=409)
+    action = action_of(UNDO, {"job": job.pk})
+    rows = selected(action.done)
+    return bulk_start(
+        actor=actor,
+        now=now,
+        action=action,
+        rows=rows,
+        digest=digest_of(rows),
+        selection={"job": job.pk},
+        reason=reason.strip() or f"Undo of job #{job.pk}: {job.reason}",
+    )
+
+
+def not_undoable(job: BulkJob) -> str:
+    """Why a job cannot be taken back, in a sentence; "" when it can. Two queries."""
+    if job.state in LIVING:
+        return f"Job #{job.pk} is not at its end; cancel it first."
+    if job.action in FOR_GOOD:
+        return "A move cannot be undone: the entitlements in the other pool have a history of their own by now."
+    if not job.items.filter(state=ItemState.DONE).exists():
+        return f"Job #{job.pk} changed nothing."
+    other = BulkJob.objects.filter(action=UNDO, parameters__job=job.pk).exclude(state=JobState.FAILED).first()
+    return f"Job #{job.pk} was undone already, by job #{other.pk}." if other is not None else ""
 
 
 def bulk_waiting() -> list[int]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from pools.choices import EntitlementState
-from pools.models import Entitlement, Pool, Tier
+from pools.models import BulkItem, Entitlement, Pool, Tier
+from pools.models.jobs import ItemState
 from pools.services.entitlements import (
     AMOUNTS,
     entitlement_change,
@@ -33,12 +34,16 @@ ACTIONS = {
     "resume": "Resume",
     "move": "Move to another pool",
 }
+UNDO = "undo"
+"""Takes back what another job did; never chosen from the list, see ``bulk_undo``."""
 MOST_AMOUNT = 2**62
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action with its parameters looked up. ``parameters`` is what is stored with the job."""
+    """One action with its parameters looked up. ``parameters`` is what is stored with the job; ``done``, for an undo,
+    entitlement id → what :func:`shown` said before and after the deed that is taken back."""
 
     key: str
     parameters: dict[str, Any]
@@ -46,6 +51,7 @@ class Action:
     pool: Pool | None = None
     factor: Decimal | None = None
     until: datetime | None = None
+    done: Mapping[int, tuple[Values, Values]] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -57,6 +63,7 @@ class Action:
             "suspend": "Suspend: every request is refused at once, what runs may end",
             "resume": "Resume: bound again as soon as it fits",
             "move": f"Move to the pool {self.pool}: ended here, promised there with the same terms",
+            UNDO: f"Take back what job #{self.parameters.get('job')} did",
         }[self.key]
 
 
@@ -79,6 +86,8 @@ def action_of(key: str, given: Mapping[str, Any]) -> Action:
     if key == "end":
         until = _moment(str(given.get("until", "") or ""))
         return Action(key, {"until": until.isoformat() if until else ""}, until=until)
+    if key == UNDO:
+        return _undo(given)
     if key in ACTIONS:
         return Action(key, {})
     raise _bad("action", f"The action is one of {', '.join(ACTIONS)}, got {key[:40]!r}.")
@@ -101,6 +110,8 @@ def planned(action: Action, row: Entitlement, now: datetime) -> Entitlement:
         after.pool = action.pool
         after.valid_from = max(row.valid_from, now)
         after.state = EntitlementState.PENDING.value
+    elif (state := _taken_back(action, row)) is not None:
+        after.state = state.value
     else:
         for name, value in changes_of(action, row).items():
             setattr(after, name, value)
@@ -109,9 +120,10 @@ def planned(action: Action, row: Entitlement, now: datetime) -> Entitlement:
 
 def act(action: Action, *, actor: Actor, now: datetime, row: Entitlement, reason: str) -> Entitlement:
     """Does it, through the deed's own service; the entitlement as it is afterwards. Raises DomainError refused."""
-    if action.key == "suspend":
+    back = _taken_back(action, row)
+    if action.key == "suspend" or back is EntitlementState.SUSPENDED:
         return entitlement_suspend(actor=actor, now=now, entitlement_id=row.pk, reason=reason)
-    if action.key == "resume":
+    if action.key == "resume" or back is not None:
         return entitlement_resume(actor=actor, now=now, entitlement_id=row.pk, reason=reason)
     if action.key == "move":
         assert action.pool is not None
@@ -127,6 +139,8 @@ def changes_of(action: Action, row: Entitlement) -> dict[str, Any]:
         return {"tier": action.tier}
     if action.key == "end":
         return {"valid_until": action.until}
+    if action.key == UNDO:
+        return _values_before(action, row)
     assert action.factor is not None
     found = {}
     for name in AMOUNTS:
@@ -147,6 +161,43 @@ def shown(row: Entitlement) -> dict[str, Any]:
         "valid_until": row.valid_until.isoformat() if row.valid_until else None,
         **{name: getattr(row, name) for name in AMOUNTS},
     }
+
+
+def _undo(given: Mapping[str, Any]) -> Action:
+    job_id = int(given.get("job") or 0)
+    rows = BulkItem.objects.filter(job_id=job_id, state=ItemState.DONE.value)
+    done = {pk: (before, after) for pk, before, after in rows.values_list("entitlement_id", "before", "after")}
+    return Action(UNDO, {"job": job_id}, done=done)
+
+
+def _taken_back(action: Action, row: Entitlement) -> EntitlementState | None:
+    """The state an undo brings back; None where terms were changed, or nothing is undone."""
+    if action.key != UNDO or row.pk not in action.done:
+        return None
+    before, after = action.done[row.pk]
+    suspended = EntitlementState.SUSPENDED
+    if suspended not in (before["state"], after["state"]) or before["state"] == after["state"]:
+        return None
+    if row.state != after["state"] and suspended in (row.state, after["state"]):
+        raise DomainError("moved_on", f"{row.slug} is {row.state} by now: somebody changed it since.", status=409)
+    return suspended if before["state"] == suspended else EntitlementState.PENDING
+
+
+def _values_before(action: Action, row: Entitlement) -> Values:
+    """The changed terms as they were. Raises DomainError ``moved_on`` where somebody changed them again since."""
+    before, after = action.done.get(row.pk, ({}, {}))
+    names = [name for name in after if name != "state" and after[name] != before[name]]
+    present = shown(row)
+    for name in names:
+        if present[name] != after[name]:
+            sentence = f"{row.slug}: {name} is {present[name]} by now, not {after[name]}: somebody changed it since."
+            raise DomainError("moved_on", sentence, status=409)
+    found: Values = {name: before[name] for name in names}
+    if "tier" in found:
+        found["tier"] = Tier.objects.select_related("current").get(slug=before["tier"])
+    if found.get("valid_until"):
+        found["valid_until"] = datetime.fromisoformat(before["valid_until"])
+    return found
 
 
 def _factor(text: Any) -> Decimal:

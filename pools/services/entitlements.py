@@ -32,7 +32,9 @@ AMOUNTS = (
     "cap_concurrency",
 )
 SLUG_LETTERS = 63
-CHANGEABLE = (*AMOUNTS, "tier", "valid_until")
+CHANGEABLE = (*AMOUNTS, "tier", "valid_from", "valid_until")
+RESERVED_SLUGS = ("new", "rows", "live", "check", "tenants", "views", "bulk", "jobs")
+"""Addresses of pages beside the entitlements' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ def entitlement_create(
     tenant_active(tenant, "a promise")
     slug = slug or f"{tenant.slug}-{pool.slug}"
     slug_check(slug[:63], "entitlement")
+    if slug in RESERVED_SLUGS:
+        sentence = f"{slug!r} is the address of a page of the portal; choose another name."
+        raise DomainError("bad_slug", sentence, fields={"slug": sentence})
     locked = pool_locked(pool.pk)
     wanted = base or Rate(0, 0, 0)
     entitlement = Entitlement(
@@ -104,7 +109,8 @@ def entitlement_change(
     reason: str = "",
     expected_revision: int | None = None,
 ) -> EntitlementResult:
-    """Changes base, cap, tier or the end of the window; a larger promise is checked like a new one.
+    """Changes base, cap, tier or the window; a larger promise is checked like a new one. The beginning of the window
+    can be moved as long as it has not come.
 
     The state stays when the new promise still fits ready capacity; otherwise it is pending again.
     Raises DomainError as :func:`entitlement_create`, ``expired``, and ``revision_moved`` when the entitlement is no
@@ -119,6 +125,10 @@ def entitlement_change(
     if entitlement.state == EntitlementState.EXPIRED:
         raise DomainError("expired", f"{entitlement.slug} has expired; make a new entitlement.", status=409)
     before = terms_of(entitlement)
+    begins = changes.get("valid_from", entitlement.valid_from)
+    if begins != entitlement.valid_from and entitlement.valid_from <= now:
+        sentence = f"It has been effective since {entitlement.valid_from:%Y-%m-%d %H:%M} UTC; that cannot be moved."
+        raise DomainError("bad_entitlement", sentence, fields={"valid_from": sentence})
     for key, value in changes.items():
         setattr(entitlement, key, value)
     after = terms_of(entitlement)

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pools.mechanism.lease import LeaseFit, Verdict, fit
+from pools.mechanism.amounts import Rate
+from pools.mechanism.lease import LeaseFit, Promises, Supply, Verdict, fit
+from pools.mechanism.ordering import RANK_OF_CLASS
 from pools.models import Entitlement
 from pools.services.amounts import CLASS_CODES, base_of
 from pools.services.entitlements import entitlement_findings
-from pools.services.supply import promises_of, supply_of
+from pools.services.supply import PROMISED_STATES, promises_by_pool, promises_of, supplies_of, supply_of
 from portal.lib.errors import DomainError
 
 SHORT = {Verdict.NOW: "fits now", Verdict.AFTER_SCALING: "fits after scaling", Verdict.NEVER: "does not fit"}
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseLine:
+    """One dimension (0 tokens/s, 1 KV bytes, 2 slots): what this promise takes, what the others hold, what the pool has
+    ready and could have at most, and what is missing of either."""
+
+    dimension: int
+    asked: int
+    others: float
+    ready: int
+    most: int
+    short_now: float
+    short_at_most: float
+
+    @property
+    def free_after(self) -> float:
+        """What would be left of the ready capacity; negative when it is short."""
+        return self.ready - self.others - self.asked
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseCheck:
-    """``problems`` (field → sentence) refuse the terms whatever the capacity; then ``fit`` is None."""
+    """``problems`` (field → sentence) refuse the terms whatever the capacity; then ``fit`` is None. ``lines``: the
+    numbers of each dimension; none for a class that promises nothing."""
 
     fit: LeaseFit | None
     problems: dict[str, str]
     warnings: tuple[str, ...]
+    lines: tuple[LeaseLine, ...] = ()
+    ready_replicas: int = 0
+    most_replicas: int = 0
+
+    @property
+    def short(self) -> list[tuple[int, float]]:
+        """(dimension, what is missing): with all replicas when it can never fit, else now."""
+        names = "short_at_most" if self.verdict == Verdict.NEVER else "short_now"
+        return [(line.dimension, value) for line in self.lines if (value := getattr(line, names)) > 0]
 
     @property
     def verdict(self) -> str:
@@ -51,17 +83,51 @@ class LeaseCheck:
 
 
 def lease_check(entitlement: Entitlement) -> LeaseCheck:
-    """Whether an entitlement with these terms could be promised beside all others. Three queries, no lock, no write."""
+    """Whether an entitlement with these terms could be promised beside all others. Two queries, no lock, no write."""
+    return _checked(entitlement, _others(entitlement), supply_of(entitlement.pool))
+
+
+def _checked(entitlement: Entitlement, promised: Promises, supply: Supply) -> LeaseCheck:
     try:
         warnings = entitlement_findings(entitlement)
     except DomainError as error:
         return LeaseCheck(None, error.fields or {"": error.sentence}, ())
-    pool = entitlement.pool
-    answer = fit(
-        base_of(entitlement),
-        CLASS_CODES[entitlement.tier.service_class],
-        promises_of(pool.pk, without=entitlement.pk),
-        supply_of(pool),
-        pool.oversubscription,
+    code = CLASS_CODES[entitlement.tier.service_class]
+    answer = fit(base_of(entitlement), code, promised, supply, entitlement.pool.oversubscription)
+    lines = _lines(entitlement, promised, supply, answer) if RANK_OF_CLASS[code] <= 1 else ()
+    return LeaseCheck(answer, {}, warnings, lines, supply.ready_replicas, supply.most)
+
+
+def lease_checks(pairs: Sequence[tuple[Entitlement, Entitlement | None]]) -> list[LeaseCheck]:
+    """:func:`lease_check` of many (as it would be, as it is stored now), whatever their number with two queries."""
+    pools = {after.pool_id: after.pool for after, _ in pairs}
+    sums, supplies = promises_by_pool(pools), supplies_of(pools.values())
+    found = []
+    for after, before in pairs:
+        kept = {reserved: list(values) for reserved, values in sums[after.pool_id].items()}
+        if before is not None and before.state in PROMISED_STATES:
+            code = CLASS_CODES[before.tier.service_class]
+            if RANK_OF_CLASS[code] <= 1:
+                mine = kept[RANK_OF_CLASS[code] == 0]
+                for index, value in enumerate(base_of(before).as_tuple()):
+                    mine[index] -= value
+        promised = Promises(Rate(*(max(0, v) for v in kept[True])), Rate(*(max(0, v) for v in kept[False])))
+        found.append(_checked(after, promised, supplies[after.pool_id]))
+    return found
+
+
+def _others(entitlement: Entitlement) -> Promises:
+    return promises_of(entitlement.pool_id, without=entitlement.pk)
+
+
+def _lines(entitlement: Entitlement, promised: Promises, supply: Supply, answer: LeaseFit) -> tuple[LeaseLine, ...]:
+    over = entitlement.pool.oversubscription
+    others = [
+        kept + elastic / over
+        for kept, elastic in zip(promised.reserved.as_tuple(), promised.elastic.as_tuple(), strict=True)
+    ]
+    asked, ready, most = base_of(entitlement).as_tuple(), supply.ready.as_tuple(), supply.at(supply.most).as_tuple()
+    return tuple(
+        LeaseLine(d, asked[d], others[d], ready[d], most[d], answer.shortfall_now[d], answer.shortfall_at_most[d])
+        for d in range(3)
     )
-    return LeaseCheck(answer, {}, warnings)
