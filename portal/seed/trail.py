@@ -126,9 +126,14 @@ def _decisions(place: Place, each: int, dice: random.Random, now: datetime) -> I
 
 
 def requests_write(
-    rows: Sequence[Entitlement], open_ones: int, decided: int, operator: User, dice: random.Random, now: datetime
+    rows: Sequence[Entitlement],
+    people: Sequence[User],
+    open_ones: int,
+    decided: int,
+    dice: random.Random,
+    now: datetime,
 ) -> int:
-    """Requests for more, of tenants that hold something: some wait, some were decided."""
+    """Requests for more, of tenants that hold something: some wait, some were decided by the first of ``people``."""
     living = [row for row in rows if row.state == "bound"]
     chosen = dice.sample(living, min(len(living), open_ones + decided))
     seen: set[tuple[int, int]] = set()
@@ -148,9 +153,10 @@ def requests_write(
                 asked_kv_bytes=round(max(row.base_kv_bytes, row.cap_kv_bytes or 0) * times),
                 asked_concurrency=round(max(row.base_concurrency, row.cap_concurrency or 0) * times),
                 reason=dice.choice(REASONS),
+                created_by=dice.choice(people),
                 state=state.value,
                 created_at=at,
-                decided_by=None if waits else operator,
+                decided_by=None if waits else people[0],
                 decided_at=None if waits else at + timedelta(hours=3),
                 decision_reason="" if waits else "Agreed with the owner of the pool.",
             )
@@ -184,14 +190,19 @@ def jobs_write(rows: Sequence[Entitlement], operator: User, now: datetime) -> in
                 job=job,
                 entitlement=row,
                 position=place,
-                state=ItemState.UNCHANGED.value,
-                before=shown(row),
+                state=(ItemState.UNCHANGED if key == "end" else ItemState.DONE).value,
+                before=_smaller(row) if key == "scale" else shown(row),
                 after=shown(row),
             )
             for place, row in enumerate(part, 1)
         ]
         items += copy_models(made)
     return items
+
+
+def _smaller(row: Entitlement) -> dict[str, Any]:
+    """The entitlement as it was before it was scaled by 1.2."""
+    return {key: round(value / 1.2) if isinstance(value, int) else value for key, value in shown(row).items()}
 
 
 def views_write(operator: User) -> int:

@@ -118,7 +118,7 @@ def _write(size: Size, seed: int, password: str, now: datetime, mark: str, say: 
     postable = [row for pool_id in shown for row in drawn.by_pool.get(pool_id, []) if row.state != "expired"]
     say("debts", ledger.ledger_write(pools, _with_busiest(postable, drawn.rows, parties.busiest.pk), dice, now))
     say("decisions", trail.decisions_write(places, 30, dice, now))
-    say("requests for more", trail.requests_write(drawn.rows, 40, 160, operator, dice, now))
+    say("requests for more", trail.requests_write(drawn.rows, parties.people, 40, 160, dice, now))
     say("jobs", trail.jobs_write(drawn.rows, operator, now) + trail.views_write(operator))
     say("audit", trail.audit_write(tenants, tiers, places, drawn.rows, operator, dice))
     return Seeded(parties.logins, [pool.pk for pool in pools], len(drawn.rows), say.total)
