@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django.urls import path
 
+from pools import entitlement_urls
 from pools.web import keys, lists, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
+    *entitlement_urls.urlpatterns,
     path("tiers/", tiers.tiers, name="tiers"),
     path("tiers/new/", tiers.create, name="tier-new"),
     path("tiers/<slug:slug>/", tiers.tier, name="tier"),
@@ -22,7 +24,6 @@ urlpatterns = [
     path("tiers/<slug:slug>/shadow/<int:number>/resume/", tier_shadow.resume, name="tier-shadow-resume"),
     path("tiers/<slug:slug>/archive/", tiers.archive, name="tier-archive"),
     path("tiers/<slug:slug>/restore/", tiers.restore, name="tier-restore"),
-    path("entitlements/", lists.entitlements, name="entitlements"),
     path("scaling/", lists.scaling, name="scaling"),
     path("t/<slug:slug>/keys/", keys.keys, name="tenant-keys"),
     path("t/<slug:slug>/keys/new/", keys.create, name="tenant-key-create"),

@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.people.urls")),
     path("", include("portal.dashboards.urls")),
     path("", include("pools.urls")),
+    path("", include("portal.dashboards.entitlement_urls")),
     path("back-office/", admin.site.urls),
 ]
 

@@ -1,63 +1,46 @@
-"""The grid of entitlements: search, filters, sorting, saved views, live numbers of the shown page, CSV."""
+"""The grid of entitlements: search, filters, sorting, live numbers of the shown page, CSV."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-from django.contrib import messages
-from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from pools.models import SavedView
+from pools.choices import EntitlementState
+from pools.models import BulkJob, Entitlement
+from pools.models.jobs import JobState
 from pools.selectors.grid import COLUMNS, EXPIRING, SORTS, GridQuery, grid_choices, grid_matching, grid_page
 from pools.selectors.live_rows import live_below_use, live_numbers
-from pools.services.bulk_actions import ACTIONS
 from pools.web.common import csv_answer
+from pools.web.saved_views import views_of
 from portal.accounts.access import reads_everything
-from portal.accounts.models import User
+from portal.accounts.models import Tenant, User
 from portal.lib.clock import now, now_ms
+from portal.lib.pages import json, page
 
-PAGE_NAME = "entitlements"
 MOST_CSV = 100_000
-CSV_HEAD = [
-    "entitlement",
-    "tenant",
-    "pool",
-    "tier",
-    "class",
-    "state",
-    "tokens_per_second",
-    "kv_bytes",
-    "concurrency",
-    "cap_tokens_per_second",
-    "cap_kv_bytes",
-    "cap_concurrency",
-    "valid_from",
-    "valid_until",
-    "changed_at",
-]
-CSV_PATHS = [
-    "slug",
-    "tenant__slug",
-    "pool__slug",
-    "tier__slug",
-    "tier__service_class",
-    "state",
-    "base_tokens_per_second",
-    "base_kv_bytes",
-    "base_concurrency",
-    "cap_tokens_per_second",
-    "cap_kv_bytes",
-    "cap_concurrency",
-    "valid_from",
-    "valid_until",
-    "updated_at",
-]
+MOST_LIVE = 200
+MOST_SUGGESTED = 12
+LIVE_COLUMNS = frozenset({"use", "headroom", "debt"})
+CSV_COLUMNS = (
+    ("entitlement", "slug"),
+    ("tenant", "tenant__slug"),
+    ("pool", "pool__slug"),
+    ("tier", "tier__slug"),
+    ("class", "tier__service_class"),
+    ("state", "state"),
+    ("tokens_per_second", "base_tokens_per_second"),
+    ("kv_bytes", "base_kv_bytes"),
+    ("concurrency", "base_concurrency"),
+    ("cap_tokens_per_second", "cap_tokens_per_second"),
+    ("cap_kv_bytes", "cap_kv_bytes"),
+    ("cap_concurrency", "cap_concurrency"),
+    ("valid_from", "valid_from"),
+    ("valid_until", "valid_until"),
+    ("changed_at", "updated_at"),
+)
 
 
 def grid_query(given: QueryDict) -> GridQuery:
@@ -75,27 +58,68 @@ def below_of(query: GridQuery) -> frozenset[int] | None:
 def entitlements(request: HttpRequest) -> HttpResponse:
     """One page of the grid; everything that shapes it is in the address."""
     query, moment, user = grid_query(request.GET), now(), cast(User, request.user)
-    below = below_of(query)
-    page = grid_page(query, moment, below)
-    numbers = live_numbers(page.rows, now_ms()) if {"use", "headroom", "debt"} & set(query.columns) else {}
-    views = list(SavedView.objects.filter(page=PAGE_NAME).select_related("user").order_by("name")[:100])
+    matching = grid_matching(query, moment, below_of(query))
+    found = grid_page(query, matching)
+    numbers = live_numbers(found.rows, now_ms()) if LIVE_COLUMNS & set(query.columns) else {}
     context: dict[str, Any] = {
         "nav": "entitlements",
         "query": query,
         "filters": query.filters,
-        "rows": [(row, numbers.get(row.pk)) for row in page.rows],
-        "next": page.next,
-        "total": grid_matching(query, moment, below).count(),
-        "heads": [(key, COLUMNS[key], key in SORTS) for key in COLUMNS if key in query.columns],
+        "rows": [(row, numbers.get(row.pk)) for row in found.rows],
+        "oldest_ms": min((one.at_ms for one in numbers.values()), default=None),
+        "next": found.next,
+        "total": matching.count(),
+        "heads": heads(query),
+        "no_name": not {"slug", "tenant"} & set(query.columns),
         "columns": [(key, label, key in query.columns) for key, label in COLUMNS.items()],
         "expiring": EXPIRING,
-        "views": [view for view in views if view.shared or view.user_id == user.pk],
-        "kept": [(key, value) for key, given in request.GET.lists() if key != "cursor" for value in given],
-        "address": _address(request),
-        "actions": ACTIONS,
+        "views": views_of(user, request.GET),
+        "kept": kept(request.GET, "cursor", "cols"),
+        "address": urlencode(kept(request.GET, "cursor")),
+        "filtered": urlencode(list(query.filters.items())),
+        "running": BulkJob.objects.filter(state__in=(JobState.WAITING, JobState.RUNNING)).count(),
         **grid_choices(),
     }
-    return render(request, "pools/entitlements.html", context)
+    return page(request, "pools/entitlements.html", context)
+
+
+def heads(query: GridQuery) -> list[tuple[str, str, str, str]]:
+    """(key, label, what a click sorts by, aria-sort) of the shown columns; "" where there is nothing to sort."""
+    shown = []
+    for key in COLUMNS:
+        if key not in query.columns:
+            continue
+        here = key == query.sort
+        direction = ("descending" if query.descending else "ascending") if here else ""
+        shown.append(
+            (
+                key,
+                COLUMNS[key],
+                (f"-{key}" if here and not query.descending else key) if key in SORTS else "",
+                direction,
+            )
+        )
+    return shown
+
+
+def kept(given: QueryDict, *without: str) -> list[tuple[str, str]]:
+    """The parameters of an address but some."""
+    return [(key, str(value)) for key, values in given.lists() if key not in without for value in values]
+
+
+@reads_everything
+@require_safe
+def entitlements_live(request: HttpRequest) -> HttpResponse:
+    """Live numbers of the rows of one page: what its script asks for every few seconds. ``ids``: joined with commas."""
+    ids = [int(part) for part in request.GET.get("ids", "").split(",") if part.isascii() and part.isdigit()][:MOST_LIVE]
+    rows = list(Entitlement.objects.filter(pk__in=[one for one in ids if one < 2**63]).only("pk", "pool_id", "state"))
+    numbers = live_numbers(rows, now_ms())
+    found = [
+        [row.pk, row.state, one.use, one.limit, one.cap, one.base, one.headroom, one.debt]
+        for row in rows
+        if (one := numbers.get(row.pk)) is not None
+    ]
+    return json({"at": min((one.at_ms for one in numbers.values()), default=None), "rows": found})
 
 
 @reads_everything
@@ -105,42 +129,23 @@ def entitlements_csv(request: HttpRequest) -> HttpResponse:
     query = grid_query(request.GET)
     path = {"until": "valid_until"}.get(SORTS[query.sort], SORTS[query.sort])
     order = [f"-{path}", "-pk"] if query.descending else [path, "pk"]
-    rows = grid_matching(query, now(), below_of(query)).order_by(*order).values_list(*CSV_PATHS)[:MOST_CSV]
+    paths = [path for _, path in CSV_COLUMNS]
+    rows = grid_matching(query, now(), below_of(query)).order_by(*order).values_list(*paths)[:MOST_CSV]
     shown = ([value.isoformat() if hasattr(value, "isoformat") else value for value in row] for row in rows)
-    return csv_answer("entitlements", CSV_HEAD, shown)
+    return csv_answer("entitlements", [name for name, _ in CSV_COLUMNS], shown)
 
 
 @reads_everything
-@require_POST
-def view_save(request: HttpRequest) -> HttpResponseBase:
-    """Keeps the present address under a name; auditors may too, it changes nothing but their own list."""
-    user = cast(User, request.user)
-    name, query = request.POST.get("name", "").strip()[:60], request.POST.get("query", "").lstrip("?")[:2000]
-    shared = request.POST.get("shared") == "1" and user.operates
-    if not name or "\x00" in name + query:
-        messages.error(request, "Give the view a name.")
-        return redirect(f"{reverse('entitlements')}?{query}")
-    try:
-        with transaction.atomic():
-            SavedView.objects.update_or_create(
-                user=user, page=PAGE_NAME, name=name, defaults={"query": query, "shared": shared}
-            )
-    except IntegrityError:  # saved twice in the same moment: the other one did it
-        pass
-    messages.success(request, f"The view “{name}” is saved{' for everybody' if shared else ''}.")
-    return redirect(f"{reverse('entitlements')}?{query}")
+@require_safe
+def tenant_choices(request: HttpRequest) -> HttpResponse:
+    """Tenants whose name or slug holds what is being typed, for the list under a field."""
+    text = (request.GET.get("tenant") or request.GET.get("q") or "").strip()[:200]
+    rows = Tenant.objects.order_by("slug")
+    if text and "\x00" not in text:
+        rows = rows.filter(slug__icontains=text) | rows.filter(name__icontains=text)
+    return page(request, "pools/_tenant_options.html", {"tenants": rows[:MOST_SUGGESTED]})
 
 
-@reads_everything
-@require_POST
-def view_delete(request: HttpRequest, view_id: int) -> HttpResponseBase:
-    """Forgets one of the person's own views."""
-    view = get_object_or_404(SavedView, pk=view_id, user=cast(User, request.user), page=PAGE_NAME)
-    view.delete()
-    messages.success(request, f"The view “{view.name}” is gone.")
-    return redirect("entitlements")
-
-
-def _address(request: HttpRequest) -> str:
-    kept = [(key, value) for key, values in request.GET.lists() if key != "cursor" for value in values]
-    return urlencode(kept)
+def living_states() -> list[str]:
+    """Every state but the last."""
+    return [state.value for state in EntitlementState if state is not EntitlementState.EXPIRED]

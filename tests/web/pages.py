@@ -14,12 +14,14 @@ OPERATOR = {
     "tier diff": "/tiers/elastic/diff/",
     "tier revert": "/tiers/elastic/revert/1/",
     "entitlements": "/entitlements/",
+    "entitlement": "/entitlements/alice-chat-8b/",
+    "entitlement new": "/entitlements/new/",
+    "entitlement edit": "/entitlements/alice-chat-8b/edit/",
+    "bulk edit": "/entitlements/bulk/?all=1",
+    "bulk jobs": "/entitlements/jobs/",
+    "requests": "/requests/",
     "tenants": "/tenants/",
     **{f"one tenant: {tab or 'overview'}": f"/tenants/eve/?tab={tab}" for tab in TABS},
-    "onboard tenant": "/onboard/look/tenant/",
-    "onboard admin": "/onboard/look/admin/",
-    "onboard promise": "/onboard/look/promise/",
-    "onboard key": "/onboard/look/key/",
     "tenant edit": "/tenants/eve/edit/",
     "tenant suspend": "/tenants/eve/suspend/",
     "tenant offboard": "/tenants/eve/offboard/",
@@ -36,6 +38,7 @@ TENANT = {
     "tenant debt": "/t/eve/debt/",
     "tenant keys": "/t/eve/keys/",
     "tenant history": "/t/eve/audit/",
+    "tenant requests": "/t/eve/requests/",
 }
 PARTS = {
     "overview charts": "/overview/charts/",
@@ -43,5 +46,7 @@ PARTS = {
     "overview latest": "/overview/latest/",
     "pool charts": "/pools/chat-8b/charts/",
     "tenant charts": "/t/eve/charts/",
+    "entitlement charts": "/entitlements/alice-chat-8b/charts/",
+    "entitlements live": "/entitlements/live/?ids=1,2,3",
 }
 """Addresses that are fetched by pages and are not looked at themselves."""

@@ -136,7 +136,7 @@ def object_address(found: AuditRecord) -> str:
         return reverse(names[found.object_type], args=[slug]) if slug else ""
     if found.object_type == "pools.entitlement":
         slug = Entitlement.objects.filter(pk=key).values_list("slug", flat=True).first()
-        return f"{reverse('entitlements')}?q={slug}" if slug else ""
+        return reverse("entitlement", args=[slug]) if slug else ""
     return ""
 
 

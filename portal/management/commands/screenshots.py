@@ -30,9 +30,13 @@ OPERATOR_PAGES = {
     "tier-edit": "/tiers/elastic-gold/edit/",
     "tier-new": "/tiers/new/",
     "entitlements": "/entitlements/",
+    "entitlement": "/entitlements/atlas-retail-chat/",
+    "entitlement-new": "/entitlements/new/",
+    "bulk": "/entitlements/bulk/?all=1",
+    "jobs": "/entitlements/jobs/",
+    "requests": "/requests/",
     "tenants": "/tenants/",
     "tenant": "/tenants/atlas-retail/",
-    "onboard": "/onboard/look/promise/",
     "tenant-suspend": "/tenants/atlas-retail/suspend/",
     "tenant-offboard": "/tenants/atlas-retail/offboard/",
     "scaling": "/scaling/",
@@ -45,6 +49,7 @@ TENANT_PAGES = {
     "tenant-debt": "debt/",
     "tenant-keys": "keys/",
     "tenant-history": "audit/",
+    "tenant-requests": "requests/",
 }
 
 
