@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards.views import tenant_deeds, tenant_detail, tenants
+from portal.dashboards.views import onboarding, tenant_deeds, tenant_detail, tenants
 
 urlpatterns = [
     path("tenants/", tenants.tenants, name="tenants"),
     path("tenants.csv", tenants.tenants_csv, name="tenants-csv"),
+    path("onboard/", onboarding.begin, name="onboard"),
+    path("onboard/check/", onboarding.check, name="onboard-check"),
+    path("onboard/bound/<slug:slug>/", onboarding.bound, name="onboard-bound"),
+    path("onboard/<slug:draft>/<slug:step>/", onboarding.step, name="onboard-step"),
     path("tenants/<slug:slug>/", tenant_detail.tenant, name="tenant"),
     path("tenants/<slug:slug>/edit/", tenant_deeds.edit, name="tenants-edit"),
     path("tenants/<slug:slug>/undo/<int:record_id>/", tenant_deeds.undo, name="tenants-undo"),

@@ -55,6 +55,9 @@ def _invitation(everybody: Everybody) -> str:
 FILL: tuple[tuple[str, str, Callable[[Everybody], Any]], ...] = (
     ("t/", "slug", lambda e: "alice"),
     ("tenants/", "slug", lambda e: "alice"),
+    ("onboard/", "slug", lambda e: "alice"),
+    ("onboard/", "draft", lambda e: "d1"),
+    ("onboard/", "step", lambda e: "tenant"),
     ("pools/", "slug", lambda e: "chat-8b"),
     ("tiers/", "slug", lambda e: "elastic"),
     ("entitlements/", "slug", lambda e: e.world.alice.slug),

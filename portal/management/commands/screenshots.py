@@ -37,6 +37,7 @@ OPERATOR_PAGES = {
     "requests": "/requests/",
     "tenants": "/tenants/",
     "tenant": "/tenants/atlas-retail/",
+    "onboard": "/onboard/look/promise/",
     "tenant-suspend": "/tenants/atlas-retail/suspend/",
     "tenant-offboard": "/tenants/atlas-retail/offboard/",
     "scaling": "/scaling/",
