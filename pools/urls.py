@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.urls import path
 
 from pools import entitlement_urls
-from pools.web import keys, lists, tier_edit, tier_history, tier_shadow, tiers
+from pools.web import alert_urls, keys, lists, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
+    *alert_urls.urlpatterns,
     *entitlement_urls.urlpatterns,
     path("tiers/", tiers.tiers, name="tiers"),
     path("tiers/new/", tiers.create, name="tier-new"),

@@ -16,6 +16,7 @@ from pools.models.alerts import Metric
 from portal.lib.hot import hot
 
 OPEN_KEY = "tp:alerts:open"
+VALUES_KEY = "tp:alerts:values"
 OPEN_KEPT_S = 60
 MOST_OPEN = 300
 PAGE = 50
@@ -29,10 +30,17 @@ def open_by_level() -> dict[str, int]:
     return dict(rows.annotate(count=Count("pk")))
 
 
-def open_counts() -> dict[str, int]:
-    """The same as the watch last counted it: no query, for menus and tiles; {} when nobody counted of late."""
+def open_counts() -> dict[str, int] | None:
+    """The same as the watch last counted it: no query, for menus and tiles; None when it did not look for a minute."""
     text = cast(bytes | None, hot().get(OPEN_KEY))
-    return {str(level): int(count) for level, count in orjson.loads(text).items()} if text else {}
+    return {str(level): int(count) for level, count in orjson.loads(text).items()} if text else None
+
+
+def values_latest() -> dict[int, dict[str, float | None]]:
+    """Pool id → metric → value as the watch last saw them; {} when it did not look for a minute. No query."""
+    text = cast(bytes | None, hot().get(VALUES_KEY))
+    rows: dict[str, list[float | None]] = orjson.loads(text) if text else {}
+    return {int(pool_id): dict(zip((str(m) for m in Metric), row, strict=False)) for pool_id, row in rows.items()}
 
 
 def open_alerts() -> list[Alert]:

@@ -19,7 +19,7 @@ from pools.mechanism.alerting import Kind, Level, Standing, Terms, crossed, step
 from pools.models import Alert, AlertRule, Entitlement
 from pools.models.alerts import Metric
 from pools.selectors.alert_values import PoolValues, alert_values, only
-from pools.selectors.alerts import OPEN_KEPT_S, OPEN_KEY, open_by_level
+from pools.selectors.alerts import OPEN_KEPT_S, OPEN_KEY, VALUES_KEY, open_by_level
 from pools.services.alert_deliveries import deliveries_owe
 from pools.services.alert_words import alert_sentence, terms_of
 from portal.lib.hot import hot
@@ -53,8 +53,10 @@ def alerts_watch(now: datetime) -> Watched:
         if mine:
             _watch(values, now, done)
             done.owed = deliveries_owe(now, done.cleared)
-    counts = open_by_level()
-    hot().set(OPEN_KEY, orjson.dumps(counts), ex=OPEN_KEPT_S)
+    pipe = hot().pipeline(transaction=False)
+    pipe.set(OPEN_KEY, orjson.dumps(open_by_level()), ex=OPEN_KEPT_S)
+    pipe.set(VALUES_KEY, orjson.dumps({str(key): one.row() for key, one in values.items()}), ex=OPEN_KEPT_S)
+    pipe.execute()
     return done
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import redis
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
+from pools.selectors.alerts import SEVERE_FIRST, open_counts
 from portal.accounts.models import Tenant
 
 
@@ -18,6 +20,8 @@ class Item(NamedTuple):
     icon: str
     url: str
     shortcut: str = ""
+    badge: int = 0
+    level: str = ""
 
 
 OPERATOR = (
@@ -55,7 +59,11 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     match = getattr(request, "resolver_match", None)
     slug = match.kwargs.get("slug") if match is not None and (match.url_name or "").startswith("tenant-") else None
     if user.reads_everything:
-        return {"menu": _items(OPERATOR), "tenant_menu": _items(TENANT, slug) if slug else [], "my_tenants": []}
+        return {
+            "menu": _counted(_items(OPERATOR)),
+            "tenant_menu": _items(TENANT, slug) if slug else [],
+            "my_tenants": [],
+        }
     tenants = list(Tenant.objects.filter(memberships__user=user).order_by("slug")[:50])
     slug = slug or (tenants[0].slug if tenants else None)
     return {"menu": [], "tenant_menu": _items(TENANT, slug) if slug else [], "my_tenants": tenants}
@@ -69,3 +77,13 @@ def _items(rows: tuple[tuple[str, str, str, str, str], ...], slug: str | None = 
         except NoReverseMatch:  # a door that this installation does not have
             continue
     return items
+
+
+def _counted(items: list[Item]) -> list[Item]:
+    """The menu with the number of open alerts beside theirs: one read of the hot store, nothing while that is away."""
+    try:
+        counts = open_counts() or {}
+    except redis.RedisError:
+        return items
+    worst = next((level for level in SEVERE_FIRST if counts.get(level)), "")
+    return [item._replace(badge=sum(counts.values()), level=worst) if item.key == "alerts" else item for item in items]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards.views import audit, overview
+from portal.dashboards.views import alert_chart, audit, overview
 
 urlpatterns = [
+    path("alerts/chart/", alert_chart.chart, name="alert-chart"),
     path("system/", overview.system, name="system"),
     path("audit/", audit.audit, name="audit"),
     path("audit/<int:record_id>/", audit.record, name="audit-record"),

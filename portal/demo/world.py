@@ -12,6 +12,7 @@ from django.db import transaction
 
 from pools.mechanism.amounts import Rate
 from pools.models import Entitlement, Pool, Tier
+from pools.services.alert_rules import alert_rules_recommend
 from pools.services.entitlements import entitlement_create
 from pools.services.keys import key_create, key_revoke
 from pools.services.pools import pool_create
@@ -56,6 +57,8 @@ def world_make(var_dir: Path, now: datetime, world: Cast = cast.DEMO) -> Made:
         tiers = sum(_tier(plan, now) for plan in world.tiers)
         tenants = sum(_tenant(plan, now) for plan in world.tenants)
         entitlements = sum(_entitlement(plan, promise, now) for plan in world.tenants for promise in plan.promises)
+        if pools:
+            alert_rules_recommend(actor=ACTOR, now=now, reason="The demo world.")
     people = _people(world, var_dir, now)
     keys = _keys(world, var_dir, now)
     return Made(pools, tiers, tenants, entitlements, people, keys)

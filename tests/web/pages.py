@@ -35,6 +35,11 @@ OPERATOR = {
     "people groups": "/people/groups/",
     "account": "/account/",
     "audit": "/audit/?q=a",
+    "alerts": "/alerts/",
+    "alert history": "/alerts/history/",
+    "alert messages": "/alerts/deliveries/",
+    "alert rule new": "/alerts/rules/new/",
+    "alert channel new": "/alerts/channels/new/",
 }
 TENANT = {
     "tenant home": "/t/eve/",

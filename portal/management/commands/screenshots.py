@@ -43,6 +43,10 @@ OPERATOR_PAGES = {
     "scaling": "/scaling/",
     "system": "/system/",
     "audit": "/audit/",
+    "alerts": "/alerts/",
+    "alert-rule-new": "/alerts/rules/new/",
+    "alert-history": "/alerts/history/",
+    "alert-messages": "/alerts/deliveries/",
 }
 TENANT_PAGES = {
     "tenant-home": "",
