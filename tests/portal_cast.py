@@ -10,19 +10,26 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
+from pools.mechanism.tick_record import pack
 from pools.models import Entitlement, Pool
+from pools.selectors.explain import record_key, records_read
 from pools.selectors.live import LiveMessage, LivePool
 from pools.services.amounts import base_of, cap_of
 from pools.services.live import live_send
 from pools.services.overview import overview_send
+from pools.services.tick import shard_tick
+from pools.services.tick_explain import explain_ask
 from portal.accounts.choices import PlatformRole, TenantRole
 from portal.accounts.models import Membership, Tenant, User
-from portal.lib.clock import now_ms
+from portal.lib.clock import now, now_ms
+from portal.lib.hot import hot
 
 PASSWORD = "correct horse battery"
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +91,17 @@ def publish(pool: Pool, **changes: Any) -> bytes:
     live_send([message])
     overview_send(now_ms())
     return message.encoded()
+
+
+def tick_kept(pool: Pool) -> None:
+    """One real tick whose inputs are kept for explanations, as a debt step keeps them."""
+    explain_ask(pool.pk, now_ms())
+    shard_tick(pool.pk % settings.TICK_SHARDS, [pool.pk], now())
+    record = records_read(pool.pk).latest
+    assert record is not None
+    given, rows = replace(record.given, debt_step=True), slice(0, record.ids.size)
+    packed = pack(given, 0, rows, record.ids, pool.pk, record.at_ms)
+    hot().set(record_key(pool.pk, debt_step=True), packed)
 
 
 def free_port() -> int:

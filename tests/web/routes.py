@@ -67,6 +67,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "overview-live": (READERS, NONE),
     "overview-charts": (READERS, NONE),
     "overview-latest": (READERS, NONE),
+    "explain": (READERS, NONE),
     "system": (READERS, NONE),
     "pools": (READERS, NONE),
     "pool": (READERS, NONE),
@@ -182,6 +183,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     # a tenant's own
     "tenant-home": (VIEWERS, NONE),
     "tenant-charts": (VIEWERS, NONE),
+    "tenant-explain": (VIEWERS, NONE),
     "tenant-live": (VIEWERS, NONE),
     "tenant-usage": (VIEWERS, NONE),
     "tenant-usage-chart": (VIEWERS, NONE),

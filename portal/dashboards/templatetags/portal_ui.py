@@ -33,6 +33,13 @@ def size(value: float | None) -> SafeString:
 
 
 @register.simple_tag
+def amount(value: float | None, dimension: int) -> SafeString:
+    """An amount of dimension 0 (tokens/s), 1 (KV bytes) or 2 (slots) with its unit; the exact one on hover."""
+    exact = numbers.exact(value, numbers.DIMENSION_UNITS[dimension])
+    return format_html('<span class="num" title="{}">{}</span>', exact, numbers.amount(value, dimension))
+
+
+@register.simple_tag
 def signed(value: float | None, unit: str = "") -> SafeString:
     """A signed number; the exact one on hover."""
     return format_html(
