@@ -14,6 +14,8 @@ from pools.mechanism.what_if import WhatIf
 from portal.dashboards import numbers
 
 MINUS, TIMES, OVER = "−", "×", "÷"
+NOTHING = 0.0005
+"""What rounds to 0.000 counts as nothing in words, too."""
 
 
 def plain(value: float) -> str:
@@ -21,7 +23,9 @@ def plain(value: float) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    text = f"{size:,.0f}" if size >= 1000 else numbers.digits(size) if size >= 0.0005 else "0.000"
+    if size < NOTHING:
+        return "0.000"
+    text = f"{size:,.0f}" if size >= 1000 else numbers.digits(size)
     return f"{MINUS}{text}" if value < 0 else text
 
 
@@ -39,8 +43,8 @@ class Term:
 
 def weight_terms(told: WeightStory, literal: bool = False) -> list[Term]:
     """The factors of the weight, in the order they are multiplied."""
-    owed = told.debt > 0.0005
-    ahead = told.debt < -0.0005
+    owed = told.debt > NOTHING
+    ahead = told.debt < -NOTHING
     size = f"{plain(told.debt_factor)} {TIMES} {plain(abs(told.debt))}"
     cut = "" if literal else ", 10"
     ratio = f"{numbers.milliseconds(told.slo_ms)} {OVER} {numbers.milliseconds(told.mean_slo_ms)}"
@@ -70,7 +74,7 @@ def weight_terms(told: WeightStory, literal: bool = False) -> list[Term]:
             repr(told.burst_term),
             f"1 + {plain(told.burst_factor)} {TIMES} {plain(told.burst)}",
             "Standing use above its promise weighs against it."
-            if told.burst > 0.0005
+            if told.burst > NOTHING
             else "It did not stand above its promise, so nothing is taken off.",
         ),
         Term(
@@ -103,15 +107,15 @@ def debt_lines(told: DebtStory) -> list[tuple[str, str, str]]:
         f"(min(baseline {plain(told.base)}, demand {plain(told.demand)}) {MINUS} served {plain(told.served)}) {OVER} "
         f"{plain(told.base)} = {plain(raw)}"
     )
-    if raw > 0 and not told.patient:
+    if raw > NOTHING and not told.patient:
         words = (
             "Nothing of it was refused within the last minute, so it had less by its own choice: the gap counts as 0."
         )
-    elif raw > told.gap + 1e-9 or raw < told.gap - 1e-9:
+    elif abs(raw - told.gap) > NOTHING:
         words = "Cut to the range from −1 to 1."
-    elif told.gap > 0:
+    elif told.gap > NOTHING:
         words = f"Served below its promise over the last {plain(told.window_s)} s, while it asked for more."
-    elif told.gap < 0:
+    elif told.gap < -NOTHING:
         words = f"Served above its promise over the last {plain(told.window_s)} s."
     else:
         words = f"Served as promised, or asked for nothing, over the last {plain(told.window_s)} s."
