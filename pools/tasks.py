@@ -18,6 +18,7 @@ from django.db import Error as DatabaseError
 from pools.counters.types import CounterUnavailable
 from pools.models import Pool
 from pools.services import overview
+from pools.services.advice import advice_judge
 from pools.services.alert_deliveries import deliveries_send
 from pools.services.alerting import alerts_watch
 from pools.services.binding import binding_reconcile
@@ -173,10 +174,11 @@ def fairness() -> None:
 
 @shared_task
 def rollups() -> None:
-    """Minutes and hours from samples."""
+    """Minutes and hours from samples; then the advice of hours that are over is judged."""
     with asking_books("rollups") as may, store_lock(hot(), "rollups", LOCK_MS) as mine:
         if may and mine:
             rollups_make(clock.now())
+            advice_judge(clock.now())
 
 
 @shared_task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from pools import entitlement_urls
-from pools.web import alert_urls, keys, lists, tier_edit, tier_history, tier_shadow, tiers
+from pools import entitlement_urls, pool_urls
+from pools.web import alert_urls, keys, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
     *alert_urls.urlpatterns,
@@ -25,7 +25,7 @@ urlpatterns = [
     path("tiers/<slug:slug>/shadow/<int:number>/resume/", tier_shadow.resume, name="tier-shadow-resume"),
     path("tiers/<slug:slug>/archive/", tiers.archive, name="tier-archive"),
     path("tiers/<slug:slug>/restore/", tiers.restore, name="tier-restore"),
-    path("scaling/", lists.scaling, name="scaling"),
+    *pool_urls.urlpatterns,
     path("t/<slug:slug>/keys/", keys.keys, name="tenant-keys"),
     path("t/<slug:slug>/keys/new/", keys.create, name="tenant-key-create"),
     path("t/<slug:slug>/keys/<int:key_id>/revoke/", keys.revoke, name="tenant-key-revoke"),

@@ -11,8 +11,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", livez, name="livez"),
     path("readyz", readyz, name="readyz"),
     path("", include("portal.people.urls")),
+    path("", include("pools.urls")),  # before the dashboards: pools/new/ is no pool's page
     path("", include("portal.dashboards.urls")),
-    path("", include("pools.urls")),
     path("", include("portal.dashboards.entitlement_urls")),
     path("back-office/", admin.site.urls),
 ]

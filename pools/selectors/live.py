@@ -34,6 +34,10 @@ ROW = (
     "demand",
 )
 Row = list[Any]
+WHOLE = 64_000
+"""Characters of a message that is sent with all its rows to somebody who named none (some 250 rows)."""
+MOST_WANTED = 600
+Wanted = frozenset[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +114,28 @@ def live_for_tenant(message: bytes | str, tenant_id: int) -> bytes:
     shown = {name: pool[name] for name in ("id", "slug", "contended", "ready", "pending", "lag_ms")}
     rows = [row for row in document["rows"] if row[1] == tenant_id]
     return orjson.dumps({"v": document["v"], "at": document["at"], "pool": shown, "rows": rows})
+
+
+def live_wanted(text: str) -> Wanted:
+    """The rows a browser asks for: ``{"rows": [entitlement ids]}``; None for anything else."""
+    try:
+        rows = orjson.loads(text)["rows"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    if not isinstance(rows, list) or len(rows) > MOST_WANTED or not all(type(one) is int for one in rows):
+        return None
+    return frozenset(rows)
+
+
+def live_rows_only(text: str | bytes, wanted: Wanted) -> str:
+    """The message with the wanted rows; without a wish whole when it is small, else without rows (``cut``)."""
+    if wanted is None and len(text) <= WHOLE:
+        return text.decode() if isinstance(text, bytes) else text
+    return live_cut(orjson.loads(text), wanted or frozenset())
+
+
+def live_cut(document: dict[str, Any], wanted: frozenset[int]) -> str:
+    """A message that was read, with the wanted rows; ``cut`` says whether some are missing."""
+    rows = [row for row in document["rows"] if row[0] in wanted]
+    cut = len(rows) < len(document["rows"])
+    return orjson.dumps({**document, "rows": rows, "cut": cut}).decode()

@@ -10,23 +10,24 @@ from pools.models import Pool
 from pools.services.ceiling import ceiling_check
 from pools.services.overrides import manual_write
 from pools.services.pool_rows import PoolDeed, pool_locked
-from pools.services.pools import pool_change, pool_restore
+from pools.services.pools import pool_archive, pool_change, pool_restore
 from portal.audit.models import AuditRecord
 from portal.audit.services import Actor
 from portal.lib.errors import DomainError
 
 OBJECT = "pools.pool"
+KINDS = ("pool_create", "pool_change", "pool_set_replicas", "pool_archive")
 
 
 @transaction.atomic
 def pool_undo(*, actor: Actor, now: datetime, pool_id: int, record_id: int) -> PoolDeed:
-    """Takes back the deed of an audit record: a change of settings, an override, or archiving.
+    """Takes back the deed of an audit record: a change of settings, an override, archiving; a new pool is archived.
 
     Raises DomainError ``not_found``, ``undo_late`` when something newer of the same kind happened since, and whatever
     the deed itself raises.
     """
     record = AuditRecord.objects.filter(pk=record_id, object_type=OBJECT, object_id=str(pool_id)).first()
-    if record is None or record.verb not in ("pool_change", "pool_set_replicas", "pool_archive"):
+    if record is None or record.verb not in KINDS:
         raise DomainError("not_found", "There is nothing of that kind to take back.", status=404)
     newer = AuditRecord.objects.filter(
         object_type=OBJECT, object_id=str(pool_id), verb=record.verb, pk__gt=record.pk
@@ -39,6 +40,8 @@ def pool_undo(*, actor: Actor, now: datetime, pool_id: int, record_id: int) -> P
             status=409,
         )
     reason = f"Taken back: {record.verb.replace('_', ' ')} #{record.pk}."
+    if record.verb == "pool_create":
+        return pool_archive(actor=actor, now=now, pool_id=pool_id, reason=reason)
     if record.verb == "pool_archive":
         return pool_restore(actor=actor, now=now, pool_id=pool_id, reason=reason)
     if record.verb == "pool_change":

@@ -18,7 +18,7 @@ from pools.models.requests import RequestState
 from pools.services.ceiling import ceiling_check
 from pools.services.documents import pool_publish, pools_publish
 from pools.services.pool_rows import MOST_REPLICAS, PoolDeed, pool_check, pool_locked
-from pools.services.profiles import ProfileInput, pool_profile_publish, profile_again
+from pools.services.profiles import ProfileInput, pool_profile_publish, profile_again, profile_reweighed
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates
 from portal.accounts.services import slug_check
@@ -136,7 +136,7 @@ def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[s
         return PoolDeed(pool, 0)
     changed_apply(pool, changes)
     pool_check(pool, provider=bool({"provider_config", "max_replicas"} & set(changes)))
-    _allowed(old, pool, changes)
+    change_check(old, pool, changes)
     pool.save(update_fields=[*changes, "wanted_replicas"])
     record = audit_record(
         actor=actor, verb="pool_change", target=pool, before=before, after=dict(changes), reason=reason, now=now
@@ -163,12 +163,15 @@ def accelerators(pool: Pool) -> int:
     return pool.wanted_replicas * pool.accelerators_per_replica
 
 
-def _allowed(old: Pool, new: Pool, changes: Mapping[str, Any]) -> None:
+def change_check(old: Pool, new: Pool, changes: Mapping[str, Any]) -> None:
+    """Raises what a change from ``old`` to ``new`` is refused with: ``promises_broken``, ``ceiling_reached``."""
     if any(name in changes for name in PROVISIONING):
         ready = ready_rates(new.pk)
         field = next(name for name in PROVISIONING if name in changes)
         said = " and ".join(f"{name} {changes[name]:,}" for name in PROVISIONING if name in changes)
-        promises_check(new.pk, provision_of(old, ready), provision_of(new, ready), field, f"With {said} the promises")
+        weighed = bool(set(changes) & set(WEIGHTS))
+        after = provision_of(profile_reweighed(new) if weighed else new, ready, all_new=weighed)
+        promises_check(new.pk, provision_of(old, ready), after, field, f"With {said} the promises")
     field = "accelerators_per_replica" if "accelerators_per_replica" in changes else "min_replicas"
     ceiling_check(new.name, accelerators(old), accelerators(new), field)
 

@@ -64,7 +64,7 @@ def compare_pool(pool: Pool, was: PoolResult, will: PoolResult, seen: Seen, futu
     before, after = was.result.assured[was.group_rows], will.result.assured[will.group_rows]
     share = np.abs(after - before) / np.maximum(1.0, np.maximum(before, after))
     falls = falls_below(before, after, use)
-    wanted = [_wanted(pool, one, future) for one in (was, will)]
+    wanted = [replicas_wanted(pool, one, future) for one in (was, will)]
     hours = (wanted[1] - wanted[0]) * pool.accelerators_per_replica * HOURS_A_MONTH
     capacity = _triple(was.terms.capacity)
     promised = _triple(promised_of(was))
@@ -152,7 +152,7 @@ def _heading(one: PoolResult, index: int) -> float:
     return float(found[0])
 
 
-def _wanted(pool: Pool, one: PoolResult, future: Set[int]) -> int:
+def replicas_wanted(pool: Pool, one: PoolResult, future: Set[int]) -> int:
     """Replicas the scaling rules want for this demand, before their windows; a manual override holds."""
     if pool.manual_replicas is not None:
         return pool.manual_replicas

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
@@ -145,6 +146,20 @@ def pool_profile_publish(
             "With this profile the promises",
         )
     return _publish(actor, now, pool, profile, rate, reason, running_too)
+
+
+def profile_reweighed(pool: Pool) -> Pool:
+    """The pool (not saved) with its profile counted in its present weights; as it is when they did not change."""
+    current = pool.current_profile
+    if current is None:
+        return pool
+    _, rate = profile_checked(profile_input(current), weight_input=pool.weight_input, weight_output=pool.weight_output)
+    if rate.tokens_per_second == current.tokens_per_second:
+        return pool
+    changed, profile = copy(pool), copy(current)
+    profile.tokens_per_second = rate.tokens_per_second
+    changed.current_profile = profile
+    return changed
 
 
 def profile_again(*, actor: Actor, now: datetime, pool: Pool, reason: str) -> CapacityProfile | None:

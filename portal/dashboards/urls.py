@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from portal.dashboards import fair_urls, tenant_urls, watch_urls
-from portal.dashboards.views import pool, pool_charts, tenant, tier_shadow
+from portal.dashboards.views import endpoint_deeds, pool, pool_charts, tenant, tier_shadow
 
 urlpatterns = [
     *watch_urls.urlpatterns,
@@ -16,6 +16,9 @@ urlpatterns = [
     path("pools/<slug:slug>/live/", pool.live, name="pool-live"),
     path("pools/<slug:slug>/endpoints/", pool.endpoints, name="pool-endpoints"),
     path("pools/<slug:slug>/decisions/", pool.decisions, name="pool-decisions"),
+    path("pools/<slug:slug>/rows/", pool.rows, name="pool-rows"),
+    path("pools/<slug:slug>/endpoints/<int:endpoint_id>/resume/", endpoint_deeds.resume, name="pool-endpoint-resume"),
+    path("pools/<slug:slug>/endpoints/<int:endpoint_id>/<slug:deed>/", endpoint_deeds.ask, name="pool-endpoint-ask"),
     *tenant_urls.urlpatterns,
     path("tiers/<slug:slug>/shadow/chart/", tier_shadow.chart, name="tier-shadow-chart"),
     path("tiers/<slug:slug>/what-if/", tier_shadow.what_if, name="tier-what-if"),

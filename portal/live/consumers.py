@@ -8,13 +8,14 @@ from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from pools.selectors.live import live_for_tenant
+from pools.selectors.live import live_for_tenant, live_rows_only, live_wanted
 from portal.live.access import Grant, grant, snapshot
 from portal.live.hub import Listener, hub
 
 SIGN_IN = 4401
 FORBIDDEN = 4403
 RECHECK_S = 30.0
+LONGEST_WISH = 12_000
 
 
 class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no annotations
@@ -52,8 +53,12 @@ class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
     async def first(self, granted: Grant) -> None:
         """Sends what is known before anything new is heard."""
         text = await snapshot(granted.pool_id, id(asyncio.get_running_loop()))
-        if text is not None:
-            await self.send((text if granted.tenant_id is None else live_for_tenant(text, granted.tenant_id)).decode())
+        if text is None:
+            return
+        if granted.tenant_id is not None:
+            await self.send(live_for_tenant(text, granted.tenant_id).decode())
+        else:
+            await self.send(live_rows_only(text, self.listener.wanted if self.listener is not None else None))
 
     async def disconnect(self, code: int) -> None:
         """Leave the hub; safe when nothing was joined."""
@@ -65,7 +70,15 @@ class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
             hub().leave(self.granted.pool_id, self.listener)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Nothing a browser sends changes anything; the socket is one-way."""
+        """A page of operators may say which rows it shows (``{"rows": [ids]}``); nothing else changes anything."""
+        granted, listener = self.granted, self.listener
+        if granted is None or listener is None or granted.tenant_id is not None or not text_data:
+            return
+        wanted = live_wanted(text_data) if len(text_data) <= LONGEST_WISH else None
+        if wanted is None or wanted == listener.wanted:
+            return
+        listener.wanted = wanted
+        await self.first(granted)
 
     async def _forward(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()

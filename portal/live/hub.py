@@ -14,18 +14,19 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
-from pools.selectors.live import live_group
-from portal.live.message import TenantTexts
+from pools.selectors.live import Wanted, live_group
+from portal.live.message import PageTexts, TenantTexts
 
 log = logging.getLogger(__name__)
 RETRY_S = 1.0
 
 
 class Listener:
-    """One socket's slot: the newest text and an event that says it is new."""
+    """One socket's slot: the newest text and an event that says it is new. ``wanted``: the rows its page shows."""
 
     def __init__(self, tenant_id: int | None) -> None:
         self.tenant_id = tenant_id
+        self.wanted: Wanted = None
         self._text: str | None = None
         self._fresh = asyncio.Event()
 
@@ -49,6 +50,7 @@ class Feed:
         self.group = group or live_group(pool_id)
         self.listeners: set[Listener] = set()
         self._texts = TenantTexts()
+        self._pages = PageTexts()
         self._joined = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -61,10 +63,10 @@ class Feed:
         self._task.cancel()
 
     def spread(self, text: str) -> None:
-        """Hand a text to every listener; a tenant's part is made once per tenant."""
+        """Hand a text to every listener; a tenant's part is made once per tenant, a page's once per set of rows."""
         for listener in self.listeners:
             if listener.tenant_id is None:
-                listener.put(text)
+                listener.put(self._pages.get(text, listener.wanted) if self.pool_id else text)
             else:
                 listener.put(self._texts.get(text, listener.tenant_id))
 

@@ -115,7 +115,7 @@ def _decisions(place: Place, each: int, dice: random.Random, now: datetime) -> I
             floor=max(1, pool.min_replicas),
             need=need,
             chosen=chosen,
-            code="scale_up" if chosen > before else "scale_down" if chosen < before else "steady",
+            code="up" if chosen > before else "down" if chosen < before else "hold",
             reason=f"Demand needs {need} replicas of 0.85 use, the promises {pool.min_replicas}.",
             dimension=dice.choice(("tokens", "kv_bytes", "concurrency")),
             inputs={"need": need, "ready": before},

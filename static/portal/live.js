@@ -4,10 +4,10 @@
   var TP = window.TP = window.TP || {};
   var STALE_MS = 5000, LOST_MS = 30000, POLL_MS = 5000, LONGEST_WAIT_MS = 15000;
 
-  // options: socket (path), poll (url), onMessage(state, isFirst)
+  // options: socket (path), poll (url), onMessage(state, isFirst). The answer's wish(ids) names the rows the page shows.
   TP.live = function (options) {
     var age = document.getElementById("age"), banner = document.getElementById("banner");
-    var socket = null, tries = 0, heard = 0, first = true, closed = false, opened = Date.now(), polled = 0;
+    var socket = null, tries = 0, heard = 0, first = true, closed = false, opened = Date.now(), polled = 0, wished = "";
 
     function take(text) {
       var state;
@@ -24,7 +24,7 @@
       if (closed) return;
       var scheme = window.location.protocol === "https:" ? "wss://" : "ws://";
       socket = new WebSocket(scheme + window.location.host + options.socket);
-      socket.onopen = function () { tries = 0; };
+      socket.onopen = function () { tries = 0; tell(); };
       socket.onmessage = function (event) { take(event.data); };
       socket.onclose = function (event) {
         socket = null;
@@ -35,6 +35,10 @@
       };
     }
 
+    function tell() {
+      if (wished && socket && socket.readyState === 1) socket.send('{"rows":[' + wished + "]}");
+    }
+
     function denied() {
       if (banner) { banner.hidden = false; banner.lastElementChild.textContent = "You may no longer see this live view. Sign in again."; }
     }
@@ -42,7 +46,7 @@
     function poll() {
       if (document.hidden || Date.now() - polled < POLL_MS) return;
       polled = Date.now();
-      fetch(options.poll, { headers: { Accept: "application/json" }, credentials: "same-origin" })
+      fetch(options.poll + (wished ? (options.poll.indexOf("?") < 0 ? "?" : "&") + "rows=" + wished : ""), { headers: { Accept: "application/json" }, credentials: "same-origin" })
         .then(function (r) { return r.ok ? r.text() : ""; }).then(function (text) { if (text) take(text); }).catch(function () {});
     }
 
@@ -73,7 +77,15 @@
     connect();
     setInterval(show, 1000);
     window.addEventListener("pagehide", function () { closed = true; if (socket) socket.close(); });
-    return { take: take };
+    return {
+      take: take,
+      wish: function (ids) {
+        var text = ids.slice(0, 600).join(",");
+        if (text === wished) return;
+        wished = text;
+        tell();
+      }
+    };
   };
 
   // Changes a text in place; a short highlight tells the eye where.

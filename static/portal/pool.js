@@ -4,7 +4,7 @@
   var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
   var KEYS = ["tokens", "kv", "slots"], GIB = Math.pow(1024, 3);
   var CHARTS = ["use", "refused", "headroom", "replicas"];
-  var root, dimension, charts = {}, range = null, last = null;
+  var root, dimension, charts = {}, range = null, last = null, live = null, lines = {}, layers = [];
 
   function part(node, name) { return node ? node.querySelector('[data-part="' + name + '"]') : null; }
   function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
@@ -67,9 +67,10 @@
     return "even";
   }
   function line(row) {
-    var tr = root.querySelector('tr[data-entitlement="' + row[0] + '"]'), cell, binds = row[10] || "", state = row[11], key;
+    var tr = lines[row[0]], cell, binds = row[10] || "", state = row[11], key;
     if (!tr) return;
     for (var index = 0; index < 3; index += 1) bullet(tr.querySelector('[data-cell="' + index + '"]'), row, index);
+    put(tr.querySelector('[data-cell="headroom"]'), N.si(row[12][2]));
     put(tr.querySelector('[data-cell="weight"]'), row[6].toFixed(1));
     cell = tr.querySelector('[data-cell="debt"]');
     put(cell, debt(row[7]));
@@ -85,6 +86,16 @@
       chip.textContent = word ? word.replace("_", " ").replace("kv ", "KV ") : "nothing";
       cell.appendChild(chip);
     }
+  }
+
+  // The rows on the page and the layers of the stack are all this page wants to hear of.
+  function listen() {
+    lines = {};
+    Array.prototype.forEach.call(root.querySelectorAll("tr[data-entitlement]"), function (tr) { lines[tr.dataset.entitlement] = tr; });
+    var ids = Object.keys(lines);
+    layers.forEach(function (id) { if (!lines[id]) ids.push(String(id)); });
+    if (live) live.wish(ids);
+    if (last) last.rows.forEach(line);
   }
 
   function value(amount) { return dimension === 1 ? amount / GIB : amount; }
@@ -142,6 +153,8 @@
     TP.charts.load(url).then(function (found) {
       var end = last ? last.at : Date.now();
       range = found.range;
+      layers = found.rows || [];
+      listen();
       CHARTS.forEach(function (name) {
         charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
       });
@@ -167,8 +180,12 @@
       });
     });
     document.addEventListener("visibilitychange", function () { if (!document.hidden && !range) load(); });
-    document.body.addEventListener("htmx:afterSwap", function (event) { TP.localTimes(event.target); });
+    document.body.addEventListener("htmx:afterSwap", function (event) {
+      var asked = event.detail && event.detail.pathInfo && event.detail.pathInfo.requestPath;
+      if (asked && asked.indexOf("/rows/") > 0) listen();
+    });
+    listen();
     load();
-    TP.live({ socket: root.dataset.socket, poll: root.dataset.poll, onMessage: message });
+    live = TP.live({ socket: root.dataset.socket, poll: root.dataset.poll, onMessage: message });
   });
 })();

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 TABS = ("", "entitlements", "usage", "keys", "members", "debt", "requests", "history")
+NEW_POOL = "/pools/new/?step=review&shape=llama-3.1-8b&slug=support&model_name=support&device=h100&max_replicas=3"
 OPERATOR = {
     "overview": "/overview/",
     "pools": "/pools/",
     "pool": "/pools/chat-8b/",
+    "new pool": "/pools/new/",
+    "new pool review": NEW_POOL,
+    "pool settings": "/pools/chat-8b/settings/",
+    "pool profiles": "/pools/chat-8b/profiles/?from=1&to=1",
+    "pool profile new": "/pools/chat-8b/profiles/new/",
+    "pool promise": "/pools/chat-8b/promise/?count=3&class=guaranteed&tokens=15&kv=64+MiB&slots=1",
+    "pool hold": "/pools/chat-8b/hold/",
     "tiers": "/tiers/",
     "tier": "/tiers/elastic/",
     "tier new": "/tiers/new/",
@@ -56,6 +64,7 @@ PARTS = {
     "overview live": "/overview/live/",
     "overview latest": "/overview/latest/",
     "pool charts": "/pools/chat-8b/charts/",
+    "pool rows": "/pools/chat-8b/rows/",
     "tenant charts": "/t/eve/charts/",
     "entitlement charts": "/entitlements/alice-chat-8b/charts/",
     "entitlements live": "/entitlements/live/?ids=1,2,3",

@@ -59,6 +59,8 @@ FILL: tuple[tuple[str, str, Callable[[Everybody], Any]], ...] = (
     ("onboard/", "draft", lambda e: "d1"),
     ("onboard/", "step", lambda e: "tenant"),
     ("pools/", "slug", lambda e: "chat-8b"),
+    ("pools/", "endpoint_id", lambda e: e.world.pool.endpoints.get().pk),
+    ("pools/", "deed", lambda e: "drain"),
     ("tiers/", "slug", lambda e: "elastic"),
     ("entitlements/", "slug", lambda e: e.world.alice.slug),
     ("fairness/", "slug", lambda e: e.world.alice.slug),

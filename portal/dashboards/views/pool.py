@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from pools.choices import CLASS_RULES, EndpointState, EntitlementState, ServiceClass
-from pools.models import Endpoint, Entitlement, Pool, ScalingDecision
+from pools.choices import CLASS_RULES, EndpointState, ServiceClass
+from pools.models import Endpoint, Pool, ScalingDecision
+from pools.selectors.live import live_rows_only, live_wanted
+from pools.selectors.overview import PoolRow, rows_fresh
+from pools.services.ceiling import ceiling_now
+from pools.web.pool_common import pool_context, pool_of
 from portal.accounts.access import reads_everything
-from portal.dashboards import reads
-from portal.dashboards.live_state import LiveRow, LiveState, parse
-from portal.dashboards.series import (
-    DIMENSIONS,
-    RANGES,
-    Bullet,
-    bullets,
-    debt_words,
-    dimension_of,
-    gauges,
-    range_of,
-    state_sentence,
-)
+from portal.accounts.models import User
+from portal.dashboards import numbers, reads
+from portal.dashboards.live_state import parse
+from portal.dashboards.overview_tiles import tight_words
+from portal.dashboards.pool_rows import MOST_LETTERS, table_page
+from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, gauges, range_of, state_sentence
 from portal.dashboards.views.common import page, recent
+from portal.lib.clock import now_ms
 
-MOST_ROWS = 200
+PAGE = 50
 MOST_DECISIONS = 30
-
-
-class TableRow(NamedTuple):
-    """One line of the entitlements table."""
-
-    entitlement: Entitlement
-    live: LiveRow | None
-    bullets: list[Bullet | None]
-    debt: str
-
-
-def pool_of(slug: str) -> Pool:
-    """The pool of a slug, or 404."""
-    return get_object_or_404(Pool.objects.select_related("current_profile"), slug=slug)
+MOST_ENDPOINTS, MOST_FAILED = 100, 5
 
 
 @reads_everything
 @require_safe
 def pools(request: HttpRequest) -> HttpResponse:
-    """Every pool with what it has, promised and uses now."""
-    text = request.GET.get("q", "").strip()
-    found = Pool.objects.filter(archived_at__isnull=True).select_related("current_profile")
+    """Every pool with what it has, promised and uses now, by name; archived ones by ``?archived=1``."""
+    text = request.GET.get("q", "").replace("\x00", "").strip()[:MOST_LETTERS]
+    archived, after = request.GET.get("archived") == "1", request.GET.get("after", "").replace("\x00", "")[:63]
+    found = Pool.objects.filter(archived_at__isnull=not archived).order_by("slug")
     if text:
         found = found.filter(Q(slug__icontains=text) | Q(name__icontains=text) | Q(model_name__icontains=text))
-    rows = list(found[:MOST_ROWS])
-    states = reads.live_states([pool.pk for pool in rows])
-    shown = [(pool, state := recent(states.get(pool.pk)), gauges(state)) for pool in rows]
-    return page(request, "dashboards/pools.html", {"nav": "pools", "rows": shown, "q": text})
+    if after:
+        found = found.filter(slug__gt=after)
+    rows = list(found[: PAGE + 1])
+    live = {row.pool_id: row for row in rows_fresh(now_ms())} if rows and not archived else {}
+    context = {
+        "nav": "pools",
+        "rows": [(one, row := live.get(one.pk), gauges(row), now_words(one, row)) for one in rows[:PAGE]],
+        "next": rows[PAGE - 1].slug if len(rows) > PAGE else None,
+        "paged": bool(after),
+        "q": text,
+        "archived": archived,
+        "filtered": bool(text or archived or after),
+        "may_change": cast(User, request.user).operates,
+        "ceiling": ceiling_now(),
+    }
+    return page(request, "dashboards/pools.html", context)
+
+
+def now_words(found: Pool, row: PoolRow | None) -> str:
+    """How a pool stands, for its line of the list."""
+    if found.current_profile_id is None:
+        return "no capacity profile yet"
+    if row is None:
+        return "no live data"
+    parts = [tight_words(row)]
+    if found.manual_replicas is not None:
+        parts.append(f"held at {found.manual_replicas} by hand")
+    if row.contended:
+        parts.append("limits apply")
+    if row.refused_per_minute:
+        parts.append(f"{numbers.si(row.refused_per_minute)} refused a minute")
+    return "; ".join(parts)
 
 
 @reads_everything
@@ -66,13 +81,14 @@ def pool(request: HttpRequest, slug: str) -> HttpResponse:
     found = pool_of(slug)
     state = recent(parse(reads.live_text(found.pk)))
     span, dimension = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension"))
+    text = request.GET.get("q", "")[:MOST_LETTERS]
     context: dict[str, Any] = {
-        "nav": "pools",
-        "pool": found,
+        **pool_context(request, found, "pool"),
         "state": state,
         "sentence": state_sentence(state),
         "gauges": gauges(state),
-        "rows": table(found, state),
+        "table": table_page(found, state, text),
+        "q": text,
         "ranges": RANGES,
         "range": span,
         "dimensions": DIMENSIONS,
@@ -83,32 +99,38 @@ def pool(request: HttpRequest, slug: str) -> HttpResponse:
     return page(request, "dashboards/pool.html", context, charts=True)
 
 
-def table(found: Pool, state: LiveState | None) -> list[TableRow]:
-    """The pool's living entitlements, strongest class first, then by name: an order that no update changes."""
-    rows = list(
-        Entitlement.objects.filter(pool=found)
-        .exclude(state=EntitlementState.EXPIRED)
-        .select_related("tenant", "tier")
-        .order_by("tenant__slug", "id")[:MOST_ROWS]
-    )
-    rows.sort(key=lambda row: (class_order(row.tier.service_class), row.tenant.slug))
-    live = {row.pk: state.rows.get(row.pk) if state is not None else None for row in rows}
-    return [
-        TableRow(row, seen := live[row.pk], bullets(seen), debt_words(seen.debt) if seen is not None else "")
-        for row in rows
-    ]
+@reads_everything
+@require_safe
+def rows(request: HttpRequest, slug: str) -> HttpResponse:
+    """More lines of the entitlements table, or those that match a search; the page's address keeps the search."""
+    found = pool_of(slug)
+    text, cursor = request.GET.get("q", "")[:MOST_LETTERS], request.GET.get("cursor", "")
+    state = recent(parse(reads.live_text(found.pk)))
+    context = {"pool": found, "table": table_page(found, state, text, cursor), "q": text}
+    response = page(request, "dashboards/_entitlement_rows.html", context)
+    if not cursor:
+        kept = {name: request.GET[name] for name in ("range", "dimension") if request.GET.get(name)}
+        query = urlencode({**kept, **({"q": text} if text else {})})
+        response["HX-Replace-Url"] = reverse("pool", args=[slug]) + (f"?{query}" if query else "")
+    return response
 
 
 def class_order(service_class: str) -> tuple[int, int]:
+    """Strongest promise first."""
     classes = list(ServiceClass)
     found = ServiceClass(service_class)
     return CLASS_RULES[found].rank, classes.index(found)
 
 
 def endpoint_context(found: Pool) -> dict[str, Any]:
-    """Endpoints that live or failed of late."""
-    gone = Q(state=EndpointState.STOPPED)
-    return {"endpoints": list(Endpoint.objects.filter(pool=found).exclude(gone).order_by("id")[:100])}
+    """Endpoints that live, in the order of their numbers, then the latest that failed."""
+    living = Endpoint.objects.filter(pool=found).exclude(state__in=(EndpointState.STOPPED, EndpointState.FAILED))
+    shown = list(living.select_related("profile").order_by("ordinal", "pk")[: MOST_ENDPOINTS + 1])
+    failed = Endpoint.objects.filter(pool=found, state=EndpointState.FAILED).select_related("profile")
+    return {
+        "endpoints": shown[:MOST_ENDPOINTS] + list(failed.order_by("-state_since")[:MOST_FAILED]),
+        "more_endpoints": living.count() - MOST_ENDPOINTS if len(shown) > MOST_ENDPOINTS else 0,
+    }
 
 
 def decision_context(found: Pool) -> dict[str, Any]:
@@ -121,7 +143,8 @@ def decision_context(found: Pool) -> dict[str, Any]:
 def endpoints(request: HttpRequest, slug: str) -> HttpResponse:
     """The endpoints table alone, fetched every few seconds by the page."""
     found = pool_of(slug)
-    return page(request, "dashboards/_endpoints.html", {"pool": found, **endpoint_context(found)})
+    context = {**pool_context(request, found, "pool"), **endpoint_context(found)}
+    return page(request, "dashboards/_endpoints.html", context)
 
 
 @reads_everything
@@ -135,8 +158,9 @@ def decisions(request: HttpRequest, slug: str) -> HttpResponse:
 @reads_everything
 @require_safe
 def live(request: HttpRequest, slug: str) -> HttpResponse:
-    """The latest live message: what the page polls while its websocket is lost."""
+    """The latest live message: what the page polls while its websocket is lost; ``?rows=`` names those it shows."""
     text = reads.live_text(pool_of(slug).pk)
-    response = HttpResponse(text or b"{}", content_type="application/json")
+    wanted = live_wanted(f'{{"rows":[{request.GET.get("rows", "")[:12_000]}]}}') if "rows" in request.GET else None
+    response = HttpResponse(live_rows_only(text, wanted) if text else "{}", content_type="application/json")
     response["Cache-Control"] = "no-store"
     return response

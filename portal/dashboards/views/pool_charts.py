@@ -11,12 +11,13 @@ from django.views.decorators.http import require_safe
 
 from pools.choices import EntitlementState
 from pools.models import Entitlement, Pool, ScalingDecision
+from pools.web.pool_common import pool_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import figures, pool_figures, reads
 from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.series import PoolPoint, dimension_of, range_of
 from portal.dashboards.views.common import json, recent
-from portal.dashboards.views.pool import class_order, pool_of
+from portal.dashboards.views.pool import class_order
 from portal.lib.clock import now
 
 MOST_LAYERS = 14
