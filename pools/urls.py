@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from pools import entitlement_urls, pool_urls
-from pools.web import alert_urls, keys, tier_edit, tier_history, tier_shadow, tiers
+from pools.web import alert_urls, own_urls, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
     *alert_urls.urlpatterns,
@@ -26,7 +26,5 @@ urlpatterns = [
     path("tiers/<slug:slug>/archive/", tiers.archive, name="tier-archive"),
     path("tiers/<slug:slug>/restore/", tiers.restore, name="tier-restore"),
     *pool_urls.urlpatterns,
-    path("t/<slug:slug>/keys/", keys.keys, name="tenant-keys"),
-    path("t/<slug:slug>/keys/new/", keys.create, name="tenant-key-create"),
-    path("t/<slug:slug>/keys/<int:key_id>/revoke/", keys.revoke, name="tenant-key-revoke"),
+    *own_urls.urlpatterns,
 ]

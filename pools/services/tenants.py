@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -16,6 +16,8 @@ from portal.audit.services import Actor, audit_record
 from portal.lib.errors import DomainError
 
 CHANGE = "tenant_change"
+MEMBERSHIP = ("membership_set", "membership_end")
+UNDONE_WITHIN = timedelta(days=1)
 
 
 @transaction.atomic
@@ -144,3 +146,33 @@ def membership_end(*, actor: Actor, now: datetime, tenant: Tenant, user: User, r
         now=now,
         tenant=tenant,
     )
+
+
+def membership_record(tenant: Tenant, user: User) -> AuditRecord | None:
+    """The latest change of a person's role in a tenant; :func:`membership_undo` takes it back."""
+    rows = AuditRecord.objects.filter(tenant=tenant, object_type="accounts.user", object_id=str(user.pk))
+    return rows.filter(verb__in=MEMBERSHIP).order_by("-pk").first()
+
+
+@transaction.atomic
+def membership_undo(*, actor: Actor, now: datetime, tenant: Tenant, record_id: int) -> tuple[User, str]:
+    """Takes the latest change of somebody's role back within a day; the person and the role they have again ("" none).
+
+    Raises DomainError ``not_found``, ``membership_moved`` (changed again since), ``too_late``, ``last_admin``.
+    """
+    record = AuditRecord.objects.filter(pk=record_id, tenant=tenant, verb__in=MEMBERSHIP).first()
+    user = User.objects.filter(pk=int(record.object_id)).first() if record is not None else None
+    if record is None or user is None:
+        raise DomainError("not_found", f"There is no such change in {tenant.name}.", status=404)
+    latest = membership_record(tenant, user)
+    if latest is None or latest.pk != record.pk:
+        sentence = f"The role of {user.email} was changed again since; change it on the members page."
+        raise DomainError("membership_moved", sentence, status=409)
+    if now - record.at > UNDONE_WITHIN:
+        raise DomainError("too_late", f"That was more than a day ago; invite {user.email} again.", status=409)
+    role = str(record.before.get("role") or "")
+    if role:
+        membership_set(actor=actor, now=now, tenant=tenant, user=user, role=role, reason="Undone.")
+    else:
+        membership_end(actor=actor, now=now, tenant=tenant, user=user, reason="Undone.")
+    return user, role

@@ -53,6 +53,7 @@ TENANT_PAGES = {
     "tenant-usage": "usage/",
     "tenant-debt": "debt/",
     "tenant-keys": "keys/",
+    "tenant-members": "members/",
     "tenant-history": "audit/",
     "tenant-requests": "requests/",
 }
