@@ -28,7 +28,8 @@ from portal.lib.pages import note, page
 SHOWN_ITEMS = 100
 TYPED = ("suspend", "move")
 """Actions that stop somebody's requests or cannot be undone: the number of entitlements has to be typed."""
-PARAMETERS = ("tier", "pool", "factor", "until")
+PARAMETERS = {"to_tier": "tier", "to_pool": "pool", "factor": "factor", "until": "until"}
+"""Fields of the form → parameters of the action. Some are called otherwise here: tier and pool are filters, too."""
 ABOUT = {
     "tier": "Class, burst, fairness and price follow the other tier; bases stay.",
     "scale": "1.1 raises by a tenth, 0.5 halves; caps that follow from the tier's burst move by themselves.",
@@ -101,7 +102,7 @@ def start(request: HttpRequest) -> HttpResponseBase:
     errors: dict[str, str] = {}
     problem, status = "", 422
     try:
-        action = action_of(given.get("action", ""), given)
+        action = _action(given)
         if action.key in TYPED and given.get("confirm", "").replace(",", "").strip() != str(len(rows)):
             errors["confirm"] = f"Type {len(rows)}, the number of entitlements, to go on."
         elif not given.get("digest"):
@@ -143,12 +144,22 @@ def _form(chosen: Selection, rows: list[Entitlement], given: Mapping[str, str]) 
     }
 
 
+def _action(given: Mapping[str, str]) -> Action:
+    """The action of the form. Raises DomainError ``bad_action`` with the form's names for the fields."""
+    try:
+        return action_of(given.get("action", ""), {ours: given.get(name, "") for name, ours in PARAMETERS.items()})
+    except DomainError as error:
+        named = {ours: name for name, ours in PARAMETERS.items()}
+        error.fields = {named.get(key, key): sentence for key, sentence in error.fields.items()}
+        raise
+
+
 def _preview(rows: list[Entitlement], given: Mapping[str, str]) -> dict[str, Any]:
     """Context of the panel: the preview, or what is missing for one."""
     if not given.get("action"):
         return {"waiting": "Choose what is to be done; what it would do appears here, before anything is done."}
     try:
-        action = action_of(given["action"], given)
+        action = _action(given)
     except DomainError as error:
         asked = any(given.get(name) for name in PARAMETERS if name in error.fields)
         return {"problem_preview": error.sentence} if asked else {"waiting": error.sentence}

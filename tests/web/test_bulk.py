@@ -16,6 +16,7 @@ from pools.models.jobs import JobState
 from pools.services.bulk import bulk_step
 from portal.accounts.models import User
 from portal.lib.clock import now
+from tests.cast import pool_make
 from tests.web.conftest import Everybody
 from tests.web.test_entitlements import said
 
@@ -55,6 +56,17 @@ def test_preview_then_confirm_then_a_job(everybody: Everybody, olga: Client) -> 
     assert "all 1 looked at, none refused" in said(ended)
     assert "slots 5 → 6" in said(olga.get(f"/entitlements/jobs/{job.pk}/items/"))
     assert f"#{job.pk} Scale base" in said(olga.get("/entitlements/jobs/"))
+
+
+def test_a_filter_and_the_target_of_an_action_do_not_meet(everybody: Everybody, olga: Client) -> None:
+    """Both are tiers and pools: an empty target must not widen what was selected."""
+    pool_make("chat-70b", max_replicas=3)
+    page = olga.get("/entitlements/bulk/?all=1&pool=chat-8b&tier=elastic").content.decode()
+    names = re.findall(r'<(?:input|select)[^>]* name="(\w+)"', page)
+    assert names.count("pool") == names.count("tier") == 1 and {"to_pool", "to_tier"} <= set(names)
+    given = {"all": "1", "pool": "chat-8b", "tier": "elastic", "to_tier": "", "to_pool": "chat-70b"}
+    seen = said(olga.post("/entitlements/bulk/preview/", {**given, "action": "move"}))
+    assert "1 would change" in seen and "pool chat-8b → chat-70b" in seen
 
 
 def test_single_ones_by_id(everybody: Everybody, olga: Client) -> None:
