@@ -34,6 +34,7 @@ from pools.services.shards import shard_pools
 from pools.services.store import counters
 from pools.services.tick import shard_tick
 from pools.services.tier_schedule import tiers_reconcile
+from pools.services.tier_spread import tiers_spread
 from portal.lib import clock
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
@@ -150,10 +151,11 @@ def documents() -> None:
 
 @shared_task
 def tiers() -> None:
-    """Terms that begin or end now, shadows whose time is over."""
+    """Terms that begin or end now, shadows whose time is over, terms that have not reached every pool yet."""
     with asking_books("tiers") as may, store_lock(hot(), "tiers", LOCK_MS) as mine:
         if may and mine:
             tiers_reconcile(clock.now())
+            tiers_spread(clock.now())
 
 
 @shared_task

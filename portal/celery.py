@@ -34,7 +34,7 @@ BEATS = (
     Beat("pools.tasks.scaling", 5, "scaling", True, "windows of 30 s and more need no finer look"),
     Beat("pools.tasks.bulk", 1, "default", False, "a bulk edit begins a second after it was confirmed"),
     Beat("pools.tasks.documents", 5, "default", False, "repairs what a deed could not publish; notices a lost store"),
-    Beat("pools.tasks.tiers", 2, "default", False, "planned terms begin and end on time"),
+    Beat("pools.tasks.tiers", 1, "default", False, "planned terms begin and end on time; big tiers reach their pools"),
     Beat("billing.tasks.shadow", 15, "default", False, "a minute of a shadow can be read soon after it ended"),
     Beat("billing.tasks.ledger", 10, "usage", False, "debts are posted from samples of five seconds"),
     Beat("pools.tasks.orphans", 60, "default", False, "no endpoint runs that nobody owns"),

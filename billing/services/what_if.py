@@ -19,8 +19,8 @@ from pools.services.tier_terms import TierTerms
 LONGEST = timedelta(hours=24)
 SHORTEST = timedelta(minutes=10)
 STEPS = 48
-MOST_REQUESTS = 60_000
-MOST_ROWS = 300_000
+MOST_REQUESTS = 40_000
+MOST_ROWS = 200_000
 """Rows of the history by the minute that one trial reads; a pool of thousands has that many in a few hours."""
 MOST_NAMED = 5
 

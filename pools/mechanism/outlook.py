@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from pools.mechanism.ordering import ClassCode, Floats, Whole
+from pools.mechanism.scaling import ScalingSettings, Triple
 
 HAIR = 1e-6
 
@@ -41,3 +42,30 @@ def ceilings(cap: Floats, capacity: Floats) -> tuple[float, float, float]:
     total = cap.sum(axis=0)
     found = [float(each / has) if has > 0 else 0.0 for each, has in zip(total, capacity, strict=True)]
     return (found[0], found[1], found[2])
+
+
+def scaling_levels(
+    service_class: Whole, base: Floats, cap: Floats, demand: Floats, debt: Floats, settings: ScalingSettings
+) -> tuple[Triple, Triple]:
+    """``scaling.commit_level`` and ``scaling.need_level`` of E entitlements as columns [E], [E,3]."""
+    wants = np.minimum(demand, cap)
+    owed = settings.debt_share * np.maximum(0.0, debt)[:, None] * base
+    share = np.zeros(5)
+    share[[ClassCode.DEDICATED, ClassCode.GUARANTEED, ClassCode.ELASTIC]] = 1.0, 1.0, settings.elastic_share
+    commit = (share[service_class][:, None] * base).sum(axis=0)
+    kind = service_class[:, None]
+    each = np.select(
+        [kind == ClassCode.DEDICATED, kind == ClassCode.GUARANTEED, kind == ClassCode.ELASTIC, kind == ClassCode.SPOT],
+        [
+            np.maximum(base, wants),
+            base,
+            np.maximum(settings.elastic_share * base, wants) + owed,
+            settings.spot_share * wants,
+        ],
+        0.0,
+    )
+    need = each.sum(axis=0)
+    return (
+        (float(commit[0]), float(commit[1]), float(commit[2])),
+        (float(need[0]), float(need[1]), float(need[2])),
+    )

@@ -28,13 +28,15 @@ def multiplier() -> models.DecimalField[Decimal, Decimal]:
 
 
 class Tier(models.Model):
-    """A named product; what it means is its current version. ``shadow`` is evaluated beside it and never enforced."""
+    """A named product; what it means is its current version. ``shadow`` is evaluated beside it and never enforced;
+    ``spread`` is the version that every pool's counters have by now."""
 
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
     service_class = models.CharField(max_length=16, choices=[(c.value, c.value.capitalize()) for c in ServiceClass])
     current = models.ForeignKey("TierVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     shadow = models.ForeignKey("TierVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    spread = models.ForeignKey("TierVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Protocol
 
 from pools.choices import EntitlementState, ServiceClass
@@ -36,8 +37,17 @@ def cap_of(entitlement: Entitlement, version: Bursts) -> Rate:
     base = base_of(entitlement).as_tuple()
     given = (entitlement.cap_tokens_per_second, entitlement.cap_kv_bytes, entitlement.cap_concurrency)
     times = (version.burst_tokens, version.burst_kv, version.burst_concurrency)
-    caps = [int(Decimal(usual) * by) if cap is None else cap for usual, cap, by in zip(base, given, times, strict=True)]
+    caps = [
+        usual * thousandths(by) // 1000 if cap is None else cap
+        for usual, cap, by in zip(base, given, times, strict=True)
+    ]
     return Rate(*caps)
+
+
+@lru_cache(maxsize=1024)
+def thousandths(burst: Decimal) -> int:
+    """A burst multiplier, kept to a thousandth, as a whole number of them: whole numbers multiply fast and exactly."""
+    return int(burst * 1000)
 
 
 def replica_of(profile: CapacityProfile | None) -> Rate:

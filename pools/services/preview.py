@@ -27,7 +27,7 @@ from pools.services.preview_state import Reach, fingerprint_of, reach_of, token_
 from pools.services.preview_types import Preview, PreviewPool, PreviewRow
 from pools.services.store import counters
 from pools.services.tick_decide import PoolResult, freeze, limits_decide, memory_recall
-from pools.services.tick_terms import TickTerms, terms_many
+from pools.services.tick_terms import READ, TickTerms, terms_many
 from pools.services.tier_terms import TierTerms
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
@@ -53,7 +53,7 @@ def tier_preview(tier: Tier, terms: TierTerms, now: datetime) -> Preview:
     mine = list(
         Entitlement.objects.filter(tier=tier, pool_id__in=reach.pool_ids)
         .exclude(state="expired")
-        .select_related("tenant")
+        .only(*READ)
         .order_by("pk")
     )
     notes: list[str] = []
@@ -181,7 +181,7 @@ def with_terms(standing: TickTerms, pool: Pool, mine: Sequence[Entitlement], ter
 
 def _rows(compared: Sequence[Compared], mine: Sequence[Entitlement], tier: Tier) -> tuple[list[PreviewRow], int]:
     """The rows worth reading: the tier's own, then others whose limits move; those that lose most first."""
-    own = {row.pk: row for row in mine}
+    own = {row.pk for row in mine}
     ranked: list[tuple[tuple[bool, bool, float, int], Compared, int]] = []
     for one in compared:
         for index, identity in enumerate(one.ids):
@@ -190,9 +190,8 @@ def _rows(compared: Sequence[Compared], mine: Sequence[Entitlement], tier: Tier)
                 ranked.append((key, one, index))
     ranked.sort(key=lambda item: item[0])
     shown = ranked[:MOST_ROWS]
-    missing = [one.ids[index] for _, one, index in shown if one.ids[index] not in own]
-    others = Entitlement.objects.filter(pk__in=missing).select_related("tenant", "tier") if missing else []
-    known = {**own, **{row.pk: row for row in others}}
+    ids = [one.ids[index] for _, one, index in shown]
+    known = Entitlement.objects.select_related("tenant", "tier").in_bulk(ids)
     return [
         rows_of(one, index, known[one.ids[index]], tier) for _, one, index in shown if one.ids[index] in known
     ], len(ranked)

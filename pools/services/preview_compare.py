@@ -10,10 +10,9 @@ import numpy as np
 from django.conf import settings
 
 from pools.choices import EntitlementState
-from pools.mechanism.amounts import Rate
-from pools.mechanism.ordering import ClassCode, Floats, StateCode
-from pools.mechanism.outlook import ceilings, debt_heading, falls_below, shares
-from pools.mechanism.scaling import Asked, commit_level, need_level, replicas_for
+from pools.mechanism.ordering import Floats, StateCode
+from pools.mechanism.outlook import ceilings, debt_heading, falls_below, scaling_levels, shares
+from pools.mechanism.scaling import replicas_for
 from pools.models import Entitlement, Pool, Tier
 from pools.services.amounts import replica_of
 from pools.services.preview_types import PreviewPool, PreviewRow, Triple
@@ -156,24 +155,16 @@ def replicas_wanted(pool: Pool, one: PoolResult, future: Set[int]) -> int:
     """Replicas the scaling rules want for this demand, before their windows; a manual override holds."""
     if pool.manual_replicas is not None:
         return pool.manual_replicas
-    terms, result, rules = one.terms, one.result, rules_of(pool)
-    asked = []
-    for index, identity in enumerate(terms.ids.tolist()):
-        if int(terms.state[index]) in PROMISED and identity not in future:
-            demand = result.demand[one.group_rows.start + index]
-            asked.append(
-                Asked(
-                    ClassCode(int(terms.service_class[index])),
-                    Rate(*(int(value) for value in terms.base[index])),
-                    Rate(*(int(value) for value in terms.cap[index])),
-                    _triple(demand),
-                    float(result.debt[one.group_rows.start + index]),
-                )
-            )
+    terms, result = one.terms, one.result
+    asks = np.isin(terms.state, PROMISED) & ~np.isin(terms.ids, np.fromiter(future, np.int64, len(future)))
+    rows = np.arange(one.group_rows.start, one.group_rows.stop)[asks]
+    rules = rules_of(pool)
+    commit, need = scaling_levels(
+        terms.service_class[asks], terms.base[asks], terms.cap[asks], result.demand[rows], result.debt[rows], rules
+    )
     replica = replica_of(pool.current_profile)
-    floor = replicas_for(commit_level(asked, rules), replica)
-    need = replicas_for(need_level(asked, rules), replica, rules.target_use)
-    return min(max(floor, need, pool.min_replicas), pool.max_replicas)
+    wanted = max(replicas_for(commit, replica), replicas_for(need, replica, rules.target_use), pool.min_replicas)
+    return min(wanted, pool.max_replicas)
 
 
 def _triple(values: Any) -> Triple:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from pools.choices import EntitlementState
 from pools.mechanism.amounts import Rate
 from pools.mechanism.ordering import Floats, WeightFactors, Whole
-from pools.models import Entitlement, Pool
+from pools.models import Entitlement, Pool, Tier
 from pools.services.amounts import (
     CLASS_CODES,
     STATE_CODES,
@@ -24,6 +24,19 @@ from pools.services.amounts import (
 )
 from pools.services.supply import supplies_of
 
+READ = (
+    "pool_id",
+    "tenant_id",
+    "tier_id",
+    "state",
+    "base_tokens_per_second",
+    "base_kv_bytes",
+    "base_concurrency",
+    "cap_tokens_per_second",
+    "cap_kv_bytes",
+    "cap_concurrency",
+)
+"""What the columns are made of; a large pool is read several times as fast without the rest."""
 LONGEST_CACHED = timedelta(seconds=60)
 """A publication that could not be announced is noticed at the latest after this."""
 
@@ -80,7 +93,7 @@ def terms_cached(pool_id: int) -> TickTerms | None:
 
 
 def terms_many(pool_ids: Sequence[int], revisions: Sequence[bytes], now: datetime) -> dict[int, TickTerms]:
-    """:func:`terms_for` of several pools, reading those that are not cached together: three queries at most."""
+    """:func:`terms_for` of several pools, reading those that are not cached together: four queries at most."""
     found: dict[int, TickTerms] = {}
     missing: dict[int, bytes] = {}
     for pool_id, revision in zip(pool_ids, revisions, strict=True):
@@ -110,8 +123,11 @@ def _read(revisions: Mapping[int, bytes], now: datetime) -> dict[int, TickTerms]
     supplies = supplies_of(pools)
     rows: dict[int, list[Entitlement]] = {pool.pk: [] for pool in pools}
     living = Entitlement.objects.filter(~Q(state=EntitlementState.EXPIRED.value), pool_id__in=list(rows))
-    for row in living.filter(tier__current__isnull=False).select_related("tier__current").order_by("pk"):
-        rows[row.pool_id].append(row)
+    tiers = Tier.objects.filter(current__isnull=False).select_related("current").in_bulk()
+    for row in living.only(*READ).order_by("pk"):
+        if row.tier_id in tiers:
+            row.tier = tiers[row.tier_id]
+            rows[row.pool_id].append(row)
     return {pool.pk: _columns(pool, rows[pool.pk], supplies[pool.pk].ready, revisions[pool.pk], now) for pool in pools}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
@@ -17,8 +16,9 @@ from django.db.models import Q
 from pools.models import Tier, TierVersion
 from pools.models.tiers import VersionStatus
 from pools.selectors.tiers import tiers_planned
+from pools.services.tier_spread import tier_spread_soon
 from pools.services.tier_terms import TierTerms
-from pools.services.tiers import tier_locked, tier_spread, version_add
+from pools.services.tiers import tier_locked, version_add
 from portal.audit.services import SYSTEM, Actor, audit_record
 from portal.lib.errors import DomainError
 
@@ -110,7 +110,7 @@ def _turn(tier_id: int, now: datetime) -> Turn | None:
         reason=reason,
         now=now,
     )
-    transaction.on_commit(partial(tier_spread, tier.pk, now), robust=True)
+    tier_spread_soon(tier.pk, now)
     return Turn(tier.pk, before.number if before else None, due.number)
 
 

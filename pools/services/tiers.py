@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
@@ -16,9 +15,8 @@ from django.db.models import Max
 from pools.choices import EntitlementState, ServiceClass
 from pools.models import Entitlement, Tier, TierVersion
 from pools.models.tiers import VersionStatus
-from pools.services.configuring import counters_configure
-from pools.services.documents import keys_publish
 from pools.services.preview_state import token_check
+from pools.services.tier_spread import tier_spread_soon
 from pools.services.tier_terms import TierTerms, terms_problems
 from portal.accounts.services import slug_check
 from portal.audit.services import Actor, audit_record
@@ -236,17 +234,8 @@ def version_add(
         now=now,
     )
     if at_once:
-        transaction.on_commit(partial(tier_spread, tier.pk, now), robust=True)
+        tier_spread_soon(tier.pk, now)
     return version
-
-
-def tier_spread(tier_id: int, now: datetime) -> None:
-    """Brings a tier's terms in force to the counters of its pools and the key documents of its tenants."""
-    used = Entitlement.objects.filter(tier_id=tier_id, pool__archived_at__isnull=True)
-    used = used.exclude(state=EntitlementState.EXPIRED.value)
-    for pool_id in sorted(set(used.values_list("pool_id", flat=True))):
-        counters_configure(pool_id, now)
-    keys_publish(set(used.values_list("tenant_id", flat=True)), now)
 
 
 def _same(version: TierVersion, terms: TierTerms) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pools.models import Tier, TierVersion
+from pools.models.tiers import VersionStatus
 from pools.services.tier_terms import MergeField, TierTerms, three_way
 from pools.web.tier_form import BY_NAME, Typed, typed_of, value_text, value_words
 
@@ -47,7 +48,9 @@ def conflict_of(tier: Tier, base: TierVersion | None, ours: TierTerms) -> Confli
     if current is None or base is None or base.pk == current.pk:
         return None
     fields = three_way(TierTerms.of_version(base), TierTerms.of_version(current), ours)
-    since = TierVersion.objects.filter(tier=tier, number__gt=base.number, number__lte=current.number)
+    since = TierVersion.objects.filter(
+        tier=tier, status=VersionStatus.PUBLISHED, number__gt=base.number, effective_from__lte=current.effective_from
+    )
     return Conflict(base, current, list(since.order_by("-number")[:10]), [_row(field) for field in fields], fields)
 
 

@@ -11,14 +11,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from pools.counters.types import Ask
-from pools.models import Tier, TierVersion
+from pools.models import Entitlement, Tier, TierVersion
 from pools.selectors.live import live_latest
+from pools.services.configuring import counters_configure
 from pools.services.entitlements import entitlement_change
 from pools.services.preview import tier_preview
 from pools.services.preview_types import Preview, PreviewRow
 from pools.services.store import counters
 from pools.services.tick import shard_tick
 from pools.services.tiers import TierTerms, tier_publish
+from portal.accounts.models import Tenant
 from portal.audit.models import AuditRecord
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
@@ -181,3 +183,21 @@ def test_what_it_says_about_debt(world: World, store_clock: StoreClock) -> None:
     eve = row_for(preview, world.eve)
     assert eve.heading_after >= eve.heading_before or eve.debt_words in {"unchanged", "owed ↓"}
     assert eve.debt_words in {"owed ↑", "owed ↓", "unchanged"}
+
+
+def test_a_crowd_is_bounded(world: World, store_clock: StoreClock) -> None:
+    """Of a hundred that move the most important ones are listed, in as many queries as for one."""
+    tenants = Tenant.objects.bulk_create(Tenant(slug=f"t{number}", name=f"T{number}") for number in range(100))
+    Entitlement.objects.bulk_create(
+        Entitlement(
+            slug=f"t{number}-chat", tenant=tenant, pool=world.pool, tier_id=world.eve.tier_id, state="bound",
+            base_tokens_per_second=15, base_kv_bytes=512 * KV_TOKEN, base_concurrency=1,
+        )
+        for number, tenant in enumerate(tenants)
+    )  # fmt: skip
+    counters_configure(world.pool.pk, NOW)
+    busy(world, store_clock, 2)
+    with CaptureQueriesContext(connection) as seen:
+        preview = tier_preview(elastic(), TierTerms.of_class("elastic", class_weight=1.0), store_clock.move(1))
+    assert (len(preview.rows), preview.row_count, preview.entitlements) == (60, 101, 101)
+    assert len(seen) <= 12
