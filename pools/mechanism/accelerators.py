@@ -102,7 +102,7 @@ def estimate(
         each = (device.memory_gib * MEMORY_USED - WORKSPACE_GIB) * GIB
         needed = int(weights // max(1.0, each)) + 1
         raise TooSmallError(
-            f"The weights of {shape.name} take {weights / GIB:.0f} GiB, {count} x {device.name} have "
+            f"The weights of {shape.name} take {weights / GIB:.0f} GiB, {count} × {device.name} have "
             f"{max(0.0, usable) / GIB:.0f} GiB for them and the cache: take at least {needed} per replica."
         )
     reads = count * device.bandwidth_gb_s * 1e9 * BANDWIDTH_REACHED
@@ -115,7 +115,7 @@ def estimate(
         itl_base_ms=_three(1000 * active * weight_bytes / reads),
         itl_per_sequence_ms=_three(1000 * (mean_context * token / reads + 2 * active / computes)),
         sentence=(
-            f"{usable / GIB:.0f} GiB usable of {count} x {device.memory_gib:.0f} GiB, {weights / GIB:.0f} GiB hold the "
+            f"{usable / GIB:.0f} GiB usable of {count} × {device.memory_gib:.0f} GiB, {weights / GIB:.0f} GiB hold the "
             f"weights, {(usable - weights) / GIB:.0f} GiB are left for the KV cache."
         ),
     )

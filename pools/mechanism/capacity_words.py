@@ -42,9 +42,9 @@ def _tokens(profile: ReplicaProfile, result: int, batch: int) -> Told:
     prefill_s = profile.mean_input_tokens / profile.prefill_tokens_per_second
     return Told(
         Dimension.TOKENS,
-        f"{TOKENS_MARGIN:.2f} x sequences x tokens of the usual request / seconds it runs on a full replica",
-        f"{TOKENS_MARGIN:.2f} x {batch:,} x {cost:,.0f} / ({prefill_s:.3g} s of prompt + "
-        f"{profile.mean_output_tokens:,.0f} x {between:.3g} ms = {mean_service_s(profile, batch):.3g} s)",
+        f"{TOKENS_MARGIN:.2f} × sequences × tokens of the usual request / seconds it runs on a full replica",
+        f"{TOKENS_MARGIN:.2f} × {batch:,} × {cost:,.0f} / ({prefill_s:.3g} s of prompt + "
+        f"{profile.mean_output_tokens:,.0f} × {between:.3g} ms = {mean_service_s(profile, batch):.3g} s)",
         result,
         "the prompt" if prefill_s * 1000 > profile.mean_output_tokens * between else "the time between tokens",
     )
@@ -53,8 +53,8 @@ def _tokens(profile: ReplicaProfile, result: int, batch: int) -> Told:
 def _kv(profile: ReplicaProfile, result: int, held: int) -> Told:
     return Told(
         Dimension.KV_BYTES,
-        f"blocks x tokens in a block x bytes of a token x {KV_MARGIN:.2f}",
-        f"{profile.kv_blocks:,} x {profile.block_tokens} x {profile.bytes_per_token:,} bytes x {KV_MARGIN:.2f} "
+        f"blocks × tokens in a block × bytes of a token × {KV_MARGIN:.2f}",
+        f"{profile.kv_blocks:,} × {profile.block_tokens} × {profile.bytes_per_token:,} bytes × {KV_MARGIN:.2f} "
         f"({held:,} tokens)",
         result,
         "the memory for the KV cache",

@@ -201,7 +201,15 @@ def decide(
     if wanted != have.supply:
         moved = _up(draft, have, now_s, rules) if wanted > have.supply else _down(draft, replica, have, now_s, rules)
         return replace(moved, state=kept) if advisory else moved
-    return replace(draft, reason=f"{have.supply} replicas are what is wanted: floor {floor_count}, need {need_count}.")
+    return replace(draft, reason=f"{_are(have.supply)} what is wanted: floor {floor_count}, need {need_count}.")
+
+
+def _are(count: int) -> str:
+    return f"{count} replica is" if count == 1 else f"{count} replicas are"
+
+
+def _stay(count: int) -> str:
+    return f"{count} stays" if count == 1 else f"{count} stay"
 
 
 def _remember(state: ScalingState, look: Wish, rules: ScalingSettings) -> ScalingState:
@@ -229,22 +237,20 @@ def _up(draft: ScalingDecision, have: Replicas, now_s: float, rules: ScalingSett
     settled = _watched_s(draft.state, now_s) >= rules.up_window_s
     goal = max(floor_count, steady if settled else 0)
     if goal <= have.supply:
-        reason = f"{draft.wanted} replicas are wanted, but not yet for {rules.up_window_s:.0f} s: {have.supply} stay."
+        reason = f"{_are(draft.wanted)} wanted, but not yet for {rules.up_window_s:.0f} s: {_stay(have.supply)}."
         return replace(draft, reason=reason)
     before = have.supply - sum(count for _, count in draft.state.started)
     doubled = 2 * before if before > 0 else max(1, floor_count)
     step = min(goal, max(doubled, have.supply)) - have.supply
     if step <= 0:
         wait = f"the last {rules.doubling_s:.0f} s doubled them already"
-        return replace(draft, reason=f"{goal} replicas are wanted, but {wait}: {have.supply} stay.")
+        return replace(draft, reason=f"{_are(goal)} wanted, but {wait}: {_stay(have.supply)}.")
     if have.ceiling_left is None:
-        return replace(
-            draft, reason=f"{goal} replicas are wanted, but the accelerator ceiling is unknown: none is started."
-        )
+        return replace(draft, reason=f"{_are(goal)} wanted, but the accelerator ceiling is unknown: none is started.")
     allowed = min(step, max(0, have.ceiling_left))
     if allowed == 0:
         return replace(
-            draft, reason=f"{goal} replicas are wanted, but the accelerator ceiling is reached: {have.supply} stay."
+            draft, reason=f"{_are(goal)} wanted, but the accelerator ceiling is reached: {_stay(have.supply)}."
         )
     target = have.supply + allowed
     cause = (
@@ -268,7 +274,8 @@ def _down(
 ) -> ScalingDecision:
     window = [look for look in draft.state.looks if look.at_s >= now_s - rules.down_window_s]
     largest = max(look.wanted for look in window)
-    stay = f"{have.supply} replicas stay although {draft.wanted} would do: "
+    stays = f"{have.supply} replica stays" if have.supply == 1 else f"{have.supply} replicas stay"
+    stay = f"{stays} although {draft.wanted} would do: "
     if have.pending:
         return replace(draft, reason=stay + f"{have.pending} are still starting.")
     if _watched_s(draft.state, now_s) < rules.down_window_s or largest >= have.supply:

@@ -19,7 +19,7 @@ from portal.audit.services import Actor, audit_record
 from portal.lib.errors import DomainError
 
 LIVING = ("pending", "starting", "ready", "draining")
-MOST_CONTEXT = 100_000_000
+MOST_CONTEXT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pools.mechanism.accelerators import ACCELERATORS
 from pools.mechanism.shapes import MODEL_SHAPES
 from pools.models.pools import ProviderKind
 from pools.services.pool_rows import MOST_REPLICAS, MOST_WEIGHT
-from pools.services.profiles import MOST_CONTEXT, MOST_WHOLE
+from pools.services.profiles import MOST_CONTEXT
 from pools.web.fields import Field
 
 MODES = (
@@ -56,8 +56,6 @@ SETTINGS = (
           "", 0, MOST_WEIGHT, "1"),
     Field("weight_output", "Counting", "Weight of an output token",
           "What a generated token costs of tokens per second.", "", 0, MOST_WEIGHT, "1"),
-    Field("bytes_per_token", "Counting", "Bytes in a token",
-          "The first guess of a prompt's length; it follows what engines report.", "bytes", 0.5, 32, "4", "number"),
     Field("tokenize", "Counting", "Ask an endpoint for exact prompt lengths",
           "One more call for each request, for prompts counted to the token.", usual="no", kind="flag"),
     Field("lease_ms", "Counting", "Lease of a request",
@@ -110,20 +108,20 @@ SHAPE = (
 )  # fmt: skip
 REPLICA = (
     Field("num_gpu_blocks", "Memory", "KV blocks", "As the engine tells when it starts (num_gpu_blocks).",
-          "blocks", 1, MOST_WHOLE),
+          "blocks", 1, 100_000_000),
     Field("block_tokens", "Memory", "Tokens in a block", "The engine's block size.", "tokens", 1, 4096, "16"),
     Field("max_num_seqs", "Memory", "Sequences at once", "The engine's own limit (max_num_seqs).",
           "sequences", 1, 1_000_000),
     Field("planned_context", "Memory", "Planned context", "What one sequence is planned to keep in the cache.",
           "tokens", 1, MOST_CONTEXT),
     Field("prefill_tokens_per_second", "Speed", "Prompt tokens", "How fast prompts are read.",
-          "tokens/s", 0.001, 1e9, kind="number"),
+          "tokens/s", 1, 10_000_000, kind="number"),
     Field("itl_base_ms", "Speed", "Between two tokens, alone", "For one sequence by itself.",
           "ms", 0, 60_000, kind="number"),
     Field("itl_per_sequence_ms", "Speed", "More for each sequence beside it", "How it slows down with the batch.",
           "ms", 0, 60_000, kind="number"),
     Field("measured_tokens_per_second", "Speed", "Measured rate", "Taken instead of the computed one; empty: compute.",
-          "tokens/s", 1, MOST_WHOLE, optional=True),
+          "tokens/s", 1, 100_000_000, optional=True),
     Field("mean_input_tokens", "Usual request", "Prompt", "Its mean length.", "tokens", 0, MOST_CONTEXT, kind="number"),
     Field("mean_output_tokens", "Usual request", "Answer", "Its mean length.",
           "tokens", 0, MOST_CONTEXT, kind="number"),

@@ -130,7 +130,9 @@ def fields_of(step: str, texts: Mapping[str, str]) -> tuple[Field, ...]:
         return (
             *DEVICE,
             *(
-                one._replace(optional=True, usual="estimated when empty") if known and one.name in ESTIMATED else one
+                one._replace(optional=True, sentence=f"{one.sentence} Empty: estimated.")
+                if known and one.name in ESTIMATED
+                else one
                 for one in REPLICA
                 if one.name != "accelerator"
             ),
@@ -229,7 +231,7 @@ def _profile_fill(draft: Draft) -> None:
     profile = ProfileInput(
         **{name: draft.parsed[name] for name in names},
         measured_tokens_per_second=draft.parsed.get("measured_tokens_per_second"),
-        accelerator=f"{count} x {device.name}"[:100] if device is not None else "",
+        accelerator=f"{count} × {device.name}"[:100] if device is not None else "",
     )
     try:
         draft.planned, draft.rate = profile_checked(profile, model=draft.texts.get("model_name", ""))

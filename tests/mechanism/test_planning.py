@@ -75,8 +75,8 @@ def test_weights_that_do_not_fit_say_how_many_devices_would_do() -> None:
 def test_the_formula_is_told_with_its_numbers() -> None:
     tokens, kv, slots = capacity_told(PROFILE)
     assert (tokens.result, kv.result, slots.result) == replica_rate(PROFILE).as_tuple()
-    assert "0.95 x 16 x 128" in tokens.numbers and tokens.binds == "the time between tokens"
-    assert "8,192 x 16 x 131,072" in kv.numbers
+    assert "0.95 × 16 × 128" in tokens.numbers and tokens.binds == "the time between tokens"
+    assert "8,192 × 16 × 131,072" in kv.numbers
     assert slots.binds == "the engine's limit" and "min(16, 117,964 / 512 = 230)" in slots.numbers
 
 

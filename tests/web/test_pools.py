@@ -82,9 +82,9 @@ def test_names_that_are_taken_are_told_at_once(olga: Client) -> None:
 def test_fields_left_empty_are_estimated_from_the_data_sheet(olga: Client) -> None:
     text = olga.get(f"/pools/new/preview/?{urlencode(DRAFT)}").content.decode()
     assert "GiB are left for the KV cache" in text and 'data-name="num_gpu_blocks"' in text
-    assert "blocks x tokens in a block x bytes of a token x 0.90" in text
+    assert "blocks × tokens in a block × bytes of a token × 0.90" in text
     typed = olga.get(f"/pools/new/preview/?{urlencode({**DRAFT, 'num_gpu_blocks': '8192'})}").content.decode()
-    assert "8,192 x 16 x 131,072 bytes" in typed
+    assert "8,192 × 16 × 131,072 bytes" in typed
 
 
 def test_weights_that_do_not_fit_and_unknown_models_say_what_to_do(olga: Client) -> None:
@@ -109,7 +109,7 @@ def test_the_wizard_makes_a_pool_that_can_be_taken_back(everybody: Everybody, as
     assert made.status_code == 302 and made["Location"] == "/pools/support/"
     pool = Pool.objects.get(slug="support")
     assert (pool.max_replicas, pool.scaling_mode, pool.provider_config) == (3, "advisory", {"cold_start_s": 2})
-    assert pool.current_profile is not None and pool.current_profile.accelerator == "1 x NVIDIA H100 SXM 80 GB"
+    assert pool.current_profile is not None and pool.current_profile.accelerator == "1 × NVIDIA H100 SXM 80 GB"
     record = AuditRecord.objects.get(verb="pool_create", object_id=str(pool.pk))
     page = client.get("/pools/support/").content.decode()
     assert f"/pools/support/undo/{record.pk}/" in page, "the toast offers to take it back"

@@ -15,7 +15,7 @@ PLACES = {"tokens": 0, "kv": 1, "slots": 2}
 
 
 @register.simple_tag
-def amount(value: float | None, kind: str) -> SafeString:
+def measure(value: float | None, kind: str) -> SafeString:
     """One amount of tokens (per second), kv (bytes) or slots with its unit; a minus stays a minus; exact on hover."""
     if value is None or math.isinf(value):
         return format_html('<span class="muted">{}</span>', numbers.NONE)
