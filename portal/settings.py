@@ -107,7 +107,7 @@ TEMPLATES = [
 
 def _database(url: str) -> dict[str, Any]:
     parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
-    pool = {"min_size": 1, "max_size": _values["DATABASE_POOL_SIZE"], "timeout": 10}
+    pool = {"min_size": 1, "max_size": _values["DATABASE_POOL_SIZE"], "timeout": 5}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", "app"),
@@ -156,13 +156,22 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
+_QUICK = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}  # a store that is away is soon known to be
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "tp-cache",
-    }
+        "OPTIONS": _QUICK,
+    },
+    "sessions": {
+        "BACKEND": "portal.lib.caches.LenientRedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "tp-session",
+        "OPTIONS": _QUICK,
+    },
 }
+SESSION_CACHE_ALIAS = "sessions"
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

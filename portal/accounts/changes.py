@@ -26,7 +26,7 @@ def rights_changed(user_id: int) -> None:
 def _send(user_id: int) -> None:
     """Publishes what the pub/sub layer would publish by a loop of its own (as ``pools.services.live`` does)."""
     config: dict[str, Any] = settings.CHANNEL_LAYERS["default"]["CONFIG"]  # type: ignore[assignment]
-    packed = get_channel_layer().serialize({"type": MESSAGE_TYPE, "user": user_id})
+    packed = get_channel_layer().serialize({"type": MESSAGE_TYPE, "text": str(user_id)})
     try:
         hot().publish(f"{config['prefix']}__group__{GROUP}", packed)
     except redis.RedisError as error:  # the sockets ask again by themselves every half minute

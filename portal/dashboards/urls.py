@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.urls import path
 
 from portal.dashboards import fair_urls, tenant_urls, watch_urls
-from portal.dashboards.views import endpoint_deeds, pool, pool_charts, tenant, tier_shadow
+from portal.dashboards.views import endpoint_deeds, pool, pool_charts, search, tenant, tier_shadow
 
 urlpatterns = [
+    path("search/", search.results, name="search"),
+    path("search/drop/", search.drop, name="search-drop"),
     *watch_urls.urlpatterns,
     *fair_urls.urlpatterns,
     path("pools/", pool.pools, name="pools"),

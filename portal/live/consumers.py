@@ -11,6 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from pools.selectors.live import live_for_tenant, live_rows_only, live_wanted
 from portal.live.access import Grant, grant, snapshot
 from portal.live.hub import Listener, hub
+from portal.live.rights import RIGHTS, RightsFeed, RightsListener, session_lives
 
 SIGN_IN = 4401
 FORBIDDEN = 4403
@@ -21,8 +22,8 @@ LONGEST_WISH = 12_000
 class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no annotations
     """``/ws/pools/<id>/`` for operators, ``/ws/t/<slug>/pools/<id>/`` for a tenant's people.
 
-    Refused before the handshake is answered (HTTP 403). Rights are read again every half minute: a person who lost
-    them, or signed out everywhere, is cut off with 4403.
+    Refused before the handshake is answered (HTTP 403). Rights are read again when they are said to have changed, and
+    every half minute anyway: who lost them, was deactivated or signed out everywhere is cut off with 4403.
     """
 
     channel_layer_alias = "none"  # the hub holds the subscription, not each socket
@@ -31,18 +32,28 @@ class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
         super().__init__(*args, **kwargs)
         self.listener: Listener | None = None
         self.granted: Grant | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.rights: RightsListener | None = None
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def connect(self) -> None:
         """Check, join, send what is known, then forward."""
-        self.granted = await self._grant()
+        user_id = self._user_id()
+        if user_id is None:
+            await self.close(SIGN_IN)
+            return
+        self.rights = RightsListener(user_id)
+        hub().feed(RIGHTS, RightsFeed)
+        await hub().join(RIGHTS, self.rights)  # before the check, so that no change falls between
+        self.granted = await self._allowed(user_id)
         if self.granted is None:
-            await self.close(FORBIDDEN if self._user_id() else SIGN_IN)
+            hub().leave(RIGHTS, self.rights)
+            await self.close(FORBIDDEN)
             return
         self.listener = await self.listen(self.granted)
         await self.accept()
         await self.first(self.granted)
-        self.task = asyncio.create_task(self._forward(self.listener))
+        watch = self._watch(user_id, self.rights)
+        self.tasks = [asyncio.create_task(self._forward(self.listener)), asyncio.create_task(watch)]
 
     async def listen(self, granted: Grant) -> Listener:
         """Joins what was granted."""
@@ -62,10 +73,13 @@ class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
 
     async def disconnect(self, code: int) -> None:
         """Leave the hub; safe when nothing was joined."""
-        if self.task is not None:
-            self.task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self.task
+        for task in self.tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+        if self.rights is not None:
+            hub().leave(RIGHTS, self.rights)
         if self.listener is not None and self.granted is not None:
             hub().leave(self.granted.pool_id, self.listener)
 
@@ -81,17 +95,21 @@ class PoolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
         await self.first(granted)
 
     async def _forward(self, listener: Listener) -> None:
-        loop = asyncio.get_running_loop()
-        checked = loop.time()
+        while True:
+            await self.send(await listener.get())
+
+    async def _watch(self, user_id: int, rights: RightsListener) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECHECK_S):
-                    await self.send(await listener.get())
-            if loop.time() - checked >= RECHECK_S:
-                checked = loop.time()
-                if await self._grant() != self.granted:
-                    await self.close(FORBIDDEN)
-                    return
+                    await rights.get()
+            if await self._allowed(user_id) != self.granted:
+                await self.close(FORBIDDEN)
+                return
+
+    async def _allowed(self, user_id: int) -> Grant | None:
+        """What may be heard now: nothing once the session has ended."""
+        return await self._grant() if await session_lives(user_id, self.scope["session"]) else None
 
     def _user_id(self) -> int | None:
         user = self.scope.get("user")

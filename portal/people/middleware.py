@@ -17,7 +17,7 @@ from portal.people.second_factor import passes
 SEEN = "seen_at"
 SEEN_EVERY_S = 600
 # What somebody who still lacks a required second factor may open: the way to one, and out.
-WAY_THERE = ("account", "mfa_", "sign-out", "sign-in", "livez", "readyz")
+WAY_THERE = ("account", "mfa_")
 
 
 class Sessions:
@@ -31,6 +31,8 @@ class Sessions:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """Called by Django before each view, after the person is known."""
+        if getattr(view, "access", "") == "public":  # the door and the probes, which must open without any store
+            return None
         if request.session.session_key is None or not request.user.is_authenticated:
             return None
         if time.time() - request.session.get(SEEN, 0) > SEEN_EVERY_S:

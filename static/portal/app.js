@@ -1,31 +1,28 @@
-// On every page: theme switch, small-screen menu, local times, keyboard, toasts.
+// On every page: theme switch, small-screen menu, local times, keyboard, copying, dialogs.
 (function () {
   "use strict";
   var TP = window.TP = window.TP || {};
 
   function each(selector, act, root) { Array.prototype.forEach.call((root || document).querySelectorAll(selector), act); }
 
+  // The zone of the account page; without one, the browser's own.
+  var zone = document.documentElement.dataset.zone || undefined;
+
+  // Milliseconds from UTC to the reader's wall clock at a moment.
+  TP.zoneShift = function (at) {
+    if (!zone) return -new Date(at).getTimezoneOffset() * 60000;
+    var wall = new Date(at).toLocaleString("sv-SE", { timeZone: zone });
+    return new Date(wall.replace(" ", "T") + "Z") - Math.floor(at / 1000) * 1000;
+  };
+
   TP.localTimes = function (root) {
     each("time[datetime]", function (node) {
       var at = new Date(node.getAttribute("datetime"));
       if (isNaN(at)) return;
-      var time = at.toLocaleTimeString("en-GB");
+      var time = at.toLocaleTimeString("en-GB", { timeZone: zone });
       if (node.dataset.style === "time" && Date.now() - at < 86400000) node.textContent = time;
-      else node.textContent = at.toLocaleDateString("sv-SE") + " " + time.slice(0, 5);
+      else node.textContent = at.toLocaleDateString("sv-SE", { timeZone: zone }) + " " + time.slice(0, 5);
     }, root);
-  };
-
-  TP.toast = function (text) {
-    var box = document.getElementById("toasts"), note = document.createElement("div"), close = document.createElement("button");
-    note.className = "toast-note";
-    note.textContent = text;
-    close.type = "button";
-    close.textContent = "×";
-    close.setAttribute("aria-label", "Close this message");
-    close.addEventListener("click", function () { note.remove(); });
-    note.appendChild(close);
-    box.appendChild(note);
-    setTimeout(function () { note.remove(); }, 8000);
   };
 
   function themes() {
@@ -43,32 +40,57 @@
     });
   }
 
+  // The box lies in the menu, which is folded away on small screens.
+  function toFinder() {
+    var input = document.getElementById("finder-input"), button = document.getElementById("menu-button");
+    if (!input) return false;
+    if (!input.offsetParent && button) button.click();
+    input.focus();
+    input.select();
+    return true;
+  }
+
   function keyboard() {
     var waiting = 0, help = document.getElementById("help");
     document.addEventListener("keydown", function (event) {
       var target = event.target;
       if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
-      if (event.key === "/") {
-        var search = document.querySelector("input[type=search]");
-        if (search) { event.preventDefault(); search.focus(); }
-      } else if (event.key === "?" && help && help.showModal) {
-        help.showModal();
-      } else if (event.key === "g") {
-        waiting = Date.now();
-      } else if (Date.now() - waiting < 1200) {
+      if (event.key !== "g" && Date.now() - waiting < 1200) {
         var link = document.querySelector('[data-shortcut="g ' + event.key + '"]');
         waiting = 0;
         if (link) window.location.href = link.href;
+      } else if (event.key === "g") {
+        waiting = Date.now();
+      } else if (event.key === "/") {
+        if (toFinder()) event.preventDefault();
+      } else if (event.key === "f") {
+        var filter = document.querySelector("main input[type=search]");
+        if (filter) { event.preventDefault(); filter.focus(); filter.select(); }
+      } else if (event.key === "u") {
+        if (TP.toLastToast()) event.preventDefault();
+      } else if (event.key === "?" && help && help.showModal) {
+        help.showModal();
       }
+    });
+  }
+
+  // Paper is light.
+  function printing() {
+    var root = document.documentElement, before = "";
+    window.addEventListener("beforeprint", function () {
+      before = root.getAttribute("data-bs-theme");
+      if (before !== "light") { root.setAttribute("data-bs-theme", "light"); document.dispatchEvent(new CustomEvent("tp:theme")); }
+    });
+    window.addEventListener("afterprint", function () {
+      if (before && before !== "light") { root.setAttribute("data-bs-theme", before); document.dispatchEvent(new CustomEvent("tp:theme")); }
     });
   }
 
   // One listener for all of them, so that parts which arrive later work as well.
   function clicks(event) {
-    var node = event.target.closest && event.target.closest("[data-close],[data-open],[data-copy],[data-close-toast]");
+    var node = event.target.closest && event.target.closest("[data-close],[data-open],[data-copy]");
     if (!node) return;
     if (node.hasAttribute("data-close")) node.closest("dialog").close();
-    else if (node.hasAttribute("data-close-toast")) node.closest(".toast-note").remove();
     else if (node.dataset.open) document.getElementById(node.dataset.open).showModal();
     else if (node.dataset.copy) {
       navigator.clipboard.writeText(document.getElementById(node.dataset.copy).textContent.trim());
@@ -92,8 +114,10 @@
       button.addEventListener("click", function () { TP.theme.set(button.dataset.themeSet); themes(); });
     });
     each("form[data-autosubmit]", function (form) { form.addEventListener("change", function () { form.submit(); }); });
+    each("[data-focus]", function (node) { node.focus(); });
     themes();
     menu();
+    printing();
     keyboard();
     TP.localTimes();
   });

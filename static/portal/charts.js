@@ -40,7 +40,7 @@
     return value;
   }
   // Plotly has no time zones: dates are written as the reader's own wall clock.
-  var shift = -new Date().getTimezoneOffset() * 60000;
+  var shift = TP.zoneShift(Date.now());
   function localX(trace) {
     if (trace.x) trace.x = trace.x.map(function (ms) { return ms + shift; });
     return trace;

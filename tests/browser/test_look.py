@@ -74,7 +74,10 @@ def test_keyboard(site: Site, opens: Opens) -> None:
     page.keyboard.press("p")
     page.wait_for_url(f"{site.address}/pools/")
     page.keyboard.press("/")
-    expect(page.locator("input[type=search]")).to_be_focused()
+    expect(page.locator("#finder-input")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    expect(page.locator("main input[type=search]")).to_be_focused()
 
 
 def test_small_screens_have_a_menu(site: Site, opens: Opens) -> None:

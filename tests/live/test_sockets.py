@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.test import Client
 
 from portal.accounts.choices import PlatformRole
 from portal.accounts.models import Membership, User
 from portal.asgi import application
 from portal.live import consumers
 from portal.live.hub import hub
+from portal.live.rights import RIGHTS
 from tests import cast
 from tests.live.browser_socket import BrowserSocket
 from tests.portal_cast import person, publish
@@ -93,7 +95,7 @@ async def test_one_subscription_for_many_listeners(cookie_of: Cookie) -> None:
     sockets = [knock(f"/ws/pools/{world.pool.pk}/", cookies[index % 2]) for index in range(6)]
     for socket in sockets:
         assert (await socket.connect())[0]
-    assert len(hub().feeds) == 1 and len(hub().feeds[world.pool.pk].listeners) == 6
+    assert set(hub().feeds) == {RIGHTS, world.pool.pk} and len(hub().feeds[world.pool.pk].listeners) == 6
     await sync_to_async(publish)(world.pool, sentence="all")
     for socket in sockets:
         assert json.loads(await socket.receive_from())["pool"]["sentence"] == "all"
@@ -108,6 +110,45 @@ async def test_who_lost_the_right_is_cut_off(cookie_of: Cookie, monkeypatch: pyt
     assert (await socket.connect())[0]
     await sync_to_async(Membership.objects.filter(user=eda).delete)()
     assert (await socket.receive_output(5)) == {"type": "websocket.close", "code": consumers.FORBIDDEN}
+
+
+@sync_to_async
+def _change(what: str, eda: User) -> None:
+    """A change of Eda's rights by the deed that a page would call."""
+    from pools.services.tenants import membership_end
+    from portal.accounts.models import Tenant
+    from portal.people.account import sessions_end
+    from portal.people.roles import user_active_set
+
+    if what == "deactivated":
+        user_active_set(actor=cast.OLGA, now=cast.NOW, user_id=eda.pk, active=False)
+    elif what == "taken out":
+        membership_end(actor=cast.OLGA, now=cast.NOW, tenant=Tenant.objects.get(slug="eve"), user=eda)
+    else:
+        sessions_end(actor=cast.OLGA, now=cast.NOW, user=eda)
+
+
+@pytest.mark.parametrize("what", ["deactivated", "taken out", "signed out everywhere"])
+async def test_a_change_of_rights_cuts_open_sockets_at_once(what: str, cookie_of: Cookie) -> None:
+    world, (eda,) = await world_and("eda")
+    cookie = await sync_to_async(cookie_of)(eda)
+    await sync_to_async(Client(headers={"cookie": cookie}).get)("/t/eve/")  # the first page notes the session
+    socket = knock(f"/ws/t/eve/pools/{world.pool.pk}/", cookie)
+    assert (await socket.connect())[0]
+    await _change(what, eda)
+    assert (await socket.receive_output(5)) == {"type": "websocket.close", "code": consumers.FORBIDDEN}
+    await socket.disconnect()
+    assert hub().feeds == {}
+
+
+async def test_others_are_not_cut(cookie_of: Cookie) -> None:
+    world, (olga, eda) = await world_and("olga", "eda")
+    socket = knock(f"/ws/pools/{world.pool.pk}/", await sync_to_async(cookie_of)(olga))
+    assert (await socket.connect())[0]
+    await _change("deactivated", eda)
+    sent = await sync_to_async(publish)(world.pool, sentence="still here")
+    assert await socket.receive_from() == sent.decode()
+    await socket.disconnect()
 
 
 async def test_a_slow_reader_skips_old_states(cookie_of: Cookie) -> None:

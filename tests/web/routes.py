@@ -62,6 +62,8 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "mfa_view_recovery_codes": (PEOPLE, NONE),
     "mfa_generate_recovery_codes": (PEOPLE, PEOPLE),
     "mfa_download_recovery_codes": (PEOPLE, NONE),
+    "search": (PEOPLE, NONE),
+    "search-drop": (PEOPLE, NONE),
     # platform
     "overview": (READERS, NONE),
     "overview-live": (READERS, NONE),
