@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from portal.dashboards.views import explain, overview
+from portal.dashboards.views import explain, fairness, overview, timeline
 
 urlpatterns = [
     path("overview/", overview.overview, name="overview"),
     path("overview/live/", overview.live, name="overview-live"),
     path("overview/charts/", overview.charts, name="overview-charts"),
     path("overview/latest/", overview.latest, name="overview-latest"),
+    path("fairness/", fairness.fairness, name="fairness"),
+    path("fairness/<slug:slug>/charts/", fairness.charts, name="fairness-charts"),
+    path("timeline/", timeline.timeline, name="timeline"),
+    path("timeline/<slug:slug>/figure/", timeline.figure, name="timeline-figure"),
     path("entitlements/<slug:slug>/explain/", explain.entitlement, name="explain"),
     path("t/<slug:slug>/explain/", explain.mine, name="tenant-explain"),
 ]

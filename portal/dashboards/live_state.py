@@ -30,6 +30,7 @@ class LiveRow(NamedTuple):
     binds: str
     state: str
     headroom: Triple
+    demand: Triple = (0.0, 0.0, 0.0)
 
 
 class LiveState(NamedTuple):
@@ -111,6 +112,7 @@ def row_of(row: list[Any]) -> LiveRow:
         "" if row[10] is None else str(row[10]),
         str(row[11]),
         _triple(row[12]),
+        _triple(row[13]) if len(row) > 13 else (0.0, 0.0, 0.0),
     )
 
 

@@ -28,6 +28,9 @@ OPERATOR = {
     "bulk edit": "/entitlements/bulk/?all=1",
     "bulk jobs": "/entitlements/jobs/",
     "requests": "/requests/",
+    "fairness": "/fairness/",
+    "fairness of a pool": "/fairness/?pool=chat-8b",
+    "timeline": "/timeline/?pool=chat-8b",
     "explain": "/entitlements/eve-chat-8b/explain/",
     "tenants": "/tenants/",
     **{f"one tenant: {tab or 'overview'}": f"/tenants/eve/?tab={tab}" for tab in TABS},
@@ -62,6 +65,8 @@ TENANT = {
     "tenant requests": "/t/eve/requests/",
 }
 PARTS = {
+    "timeline figure": "/timeline/chat-8b/figure/",
+    "fairness charts": "/fairness/chat-8b/charts/",
     "overview charts": "/overview/charts/",
     "overview live": "/overview/live/",
     "overview latest": "/overview/latest/",

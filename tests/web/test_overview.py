@@ -45,7 +45,8 @@ def test_open_alerts_are_counted_and_listed(everybody: Everybody, as_: As) -> No
     rule = AlertRule.objects.create(name="room", metric="headroom", below=True, thresholds=[])
     for number in range(10):
         level = f"level{number}"
-        fields: dict[str, Any] = {"threshold": 5, "value": 3, "since": now(), "opened_at": now()}
+        fields: dict[str, Any] = {"threshold": 5, "value": 3, "worst": 3, "since": now(), "opened_at": now()}
+        fields["seen_at"] = now()
         Alert.objects.create(rule=rule, pool=everybody.world.pool, level=level, sentence=f"Tight {number}.", **fields)
     Alert.objects.create(rule=rule, pool=None, level="over", sentence="Gone.", cleared_at=now(), **fields)
     text = as_(everybody.olga).get("/overview/latest/").content.decode()

@@ -63,7 +63,7 @@ FILL: tuple[tuple[str, str, Callable[[Everybody], Any]], ...] = (
     ("pools/", "deed", lambda e: "drain"),
     ("tiers/", "slug", lambda e: "elastic"),
     ("entitlements/", "slug", lambda e: e.world.alice.slug),
-    ("fairness/", "slug", lambda e: e.world.alice.slug),
+    ("fairness/", "slug", lambda e: "chat-8b"),
     ("timeline/", "slug", lambda e: "chat-8b"),
     ("scaling/", "slug", lambda e: "chat-8b"),
     ("", "key_id", _key),

@@ -1,0 +1,191 @@
+"""Fairness: every pool at its latest measure; one pool with debts, shares, history and who borrowed from whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from pools.models import Entitlement, Pool
+from pools.selectors.overview import PoolRow, rows_fresh
+from portal.accounts.access import reads_everything
+from portal.dashboards import fair_figures, fair_reads, reads
+from portal.dashboards.fair_reads import PoolFairness
+from portal.dashboards.fair_series import (
+    SORTS,
+    SPECIAL,
+    FairRow,
+    Matrix,
+    fair_rows,
+    fairness_sentence,
+    matrix_of,
+    measured,
+    ordered,
+)
+from portal.dashboards.live_state import LiveState, parse
+from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, range_of
+from portal.dashboards.views.common import json, page, recent
+from portal.dashboards.views.pool import pool_of
+from portal.lib.clock import now, now_ms
+
+MOST_POOLS = 500
+MOST_ROWS = 50
+MOST_NAMED = 10
+MOST_LINES = 8
+
+
+class PoolLine(NamedTuple):
+    """One pool of the list: its latest measure and its row of the overview, None where there is none of late."""
+
+    pool: Pool
+    fair: PoolFairness | None
+    row: PoolRow | None
+    satisfied_percent: float
+
+
+@reads_everything
+@require_safe
+def fairness(request: HttpRequest) -> HttpResponse:
+    """Every pool, the least fair first; with ``?pool=`` that pool."""
+    if request.GET.get("pool"):
+        return _pool(request, request.GET["pool"])
+    text = request.GET.get("q", "").strip()
+    pools = Pool.objects.filter(archived_at__isnull=True).only("slug", "name")
+    if text:
+        pools = pools.filter(Q(slug__icontains=text) | Q(name__icontains=text))
+    shown = list(pools.order_by("slug")[:MOST_POOLS])
+    fair, live = fair_reads.pools_latest(now()), {row.pool_id: row for row in rows_fresh(now_ms())}
+    lines = [_line(pool, fair.get(pool.pk), live.get(pool.pk)) for pool in shown]
+    lines.sort(key=lambda line: (_order(line), line.pool.slug))
+    context = {"nav": "fairness", "lines": lines, "q": text, "sentence": _list_sentence(lines, bool(text))}
+    return page(request, "dashboards/fairness.html", context)
+
+
+def _line(pool: Pool, fair: PoolFairness | None, row: PoolRow | None) -> PoolLine:
+    satisfied = fair.satisfied if fair is not None else None
+    return PoolLine(pool, fair, row, 100.0 * satisfied if satisfied is not None else 0.0)
+
+
+def _order(line: PoolLine) -> float:
+    """Least satisfied first; who is not measured, last."""
+    if line.fair is None:
+        return 3.0
+    return line.fair.satisfied if line.fair.satisfied is not None else 2.0
+
+
+def _list_sentence(lines: list[PoolLine], filtered: bool) -> str:
+    if not lines:
+        return "No pool matches." if filtered else "There is no pool yet."
+    short = [line.pool.slug for line in lines if line.fair is not None and (line.fair.satisfied or 1.0) < 0.95]
+    owed = sum(line.row.owed for line in lines if line.row is not None)
+    kept = (
+        f"{len(short)} of {len(lines)} pools keep less than 95 % of what is asked for"
+        if short
+        else ("Every pool keeps the promises that are asked for" if len(lines) > 1 else "The pool keeps its promises")
+    )
+    many = "nobody is" if not owed else "1 entitlement is" if owed == 1 else f"{owed} entitlements are"
+    return f"{kept}; {many} owed anything."
+
+
+def _pool(request: HttpRequest, slug: str) -> HttpResponse:
+    found, moment = pool_of(slug), now()
+    span, dimension = range_of(request.GET.get("range", "1h")), dimension_of(request.GET.get("dimension", "slots"))
+    sort = request.GET.get("sort", "")
+    sort = sort if sort in SORTS else SORTS[0]
+    state = recent(parse(reads.live_text(found.pk)))
+    made, seconds = fair_reads.loans_total(found.pk, span, moment)
+    matrix = matrix_of(made, dimension, MOST_NAMED)
+    rows, names, more = _table(found.pk, state, dimension, sort, request.GET.get("page", ""))
+    named = fair_reads.names_of([one for one in {*matrix.lenders, *matrix.borrowers} if one > 0])
+    held = {row.pk: row for row in _held([row.entitlement_id for row in rows])}
+    seen = measured(state)[0] if state is not None else None
+    context: dict[str, Any] = {
+        "nav": "fairness",
+        "pool": found,
+        "state": state,
+        "at": datetime.fromtimestamp(state.at_ms / 1000, UTC) if state is not None else None,
+        "sentence": fairness_sentence(state, names),
+        "seen": seen,
+        "owed": sum(1 for row in state.rows.values() if row.debt > 0.01) if state is not None else None,
+        "rows": [(row, held[row.entitlement_id]) for row in rows if row.entitlement_id in held],
+        "sort": sort,
+        "sorts": SORTS,
+        **more,
+        "matrix": _named(matrix, named),
+        "measured_minutes": seconds / 60,
+        "ranges": RANGES,
+        "range": span,
+        "dimensions": DIMENSIONS,
+        "dimension": DIMENSIONS[dimension][0],
+        "pools": list(Pool.objects.filter(archived_at__isnull=True).values_list("slug", flat=True)[:MOST_POOLS]),
+    }
+    return page(request, "dashboards/fairness_pool.html", context, charts=True)
+
+
+def _table(
+    pool_id: int, state: LiveState | None, dimension: int, sort: str, page_text: str
+) -> tuple[list[FairRow], dict[int, str], dict[str, Any]]:
+    """(the rows of one page, names of all, what the pager needs). Sorted here: the live state is already in memory."""
+    if state is None:
+        return [], {}, {"page": 1, "pages": 1, "total": 0}
+    names = dict(Entitlement.objects.filter(pool_id=pool_id).values_list("pk", "tenant__name"))
+    every = ordered(fair_rows(state, dimension), sort, names)
+    pages = max(1, -(-len(every) // MOST_ROWS))
+    number = int(page_text) if page_text.isascii() and page_text.isdigit() and len(page_text) < 6 else 1
+    number = min(max(1, number), pages)
+    shown = every[(number - 1) * MOST_ROWS : number * MOST_ROWS]
+    return shown, names, {"page": number, "pages": pages, "total": len(every)}
+
+
+def _held(ids: list[int]) -> list[Entitlement]:
+    return list(Entitlement.objects.filter(pk__in=ids).select_related("tenant", "tier"))
+
+
+def _named(matrix: Matrix, names: dict[int, tuple[str, str, str]]) -> dict[str, Any]:
+    """The matrix with names, for the template."""
+
+    def name(identity: int) -> dict[str, str]:
+        if identity in SPECIAL:
+            return {"name": SPECIAL[identity], "slug": "", "class": ""}
+        found = names.get(identity, (f"#{identity}", "", ""))
+        return {"name": found[0], "slug": found[1], "class": found[2]}
+
+    return {
+        "borrowers": [name(one) for one in matrix.borrowers],
+        "rows": [(name(lender), cells, total) for lender, cells, total in matrix.rows],
+        "sums": matrix.column_sums,
+        "total": matrix.total,
+    }
+
+
+@reads_everything
+@require_safe
+def charts(request: HttpRequest, slug: str) -> HttpResponse:
+    """The figures of one pool over the range in the address."""
+    found, moment = pool_of(slug), now()
+    span, dimension = range_of(request.GET.get("range", "1h")), dimension_of(request.GET.get("dimension", "slots"))
+    points = fair_reads.fairness_history(found.pk, span, moment, dimension)
+    ids = debtors(recent(parse(reads.live_text(found.pk))), MOST_LINES)
+    debts = fair_reads.debt_history(found.pk, ids, span, moment)
+    window = {"seconds": span.seconds, "step_s": span.step_s, "end": now_ms()}
+    return json(
+        {
+            "fairness": fair_figures.fairness_lines(points),
+            "lending": fair_figures.lending_areas(points, dimension),
+            "debts": fair_figures.debt_lines(debts, fair_reads.names_of(ids)),
+            "range": window,
+            "empty": not points,
+            "no_debts": not any(debts.values()),
+        }
+    )
+
+
+def debtors(state: LiveState | None, most: int) -> list[int]:
+    """Entitlements with the largest debts either way; elastic ones without any follow."""
+    if state is None:
+        return []
+    rows = sorted(state.rows.values(), key=lambda row: (-abs(row.debt), row.entitlement_id))
+    return [row.entitlement_id for row in rows if row.debt != 0][:most]
