@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from pools.models import Entitlement, Pool
 from pools.selectors.overview import PoolRow, rows_fresh
+from pools.web.pool_common import pool_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import fair_figures, fair_reads, reads
 from portal.dashboards.fair_reads import PoolFairness
@@ -28,7 +29,6 @@ from portal.dashboards.fair_series import (
 from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, range_of
 from portal.dashboards.views.common import json, page, recent
-from portal.dashboards.views.pool import pool_of
 from portal.lib.clock import now, now_ms
 
 MOST_POOLS = 500

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from pools.models import Pool
 from pools.selectors.overview import rows_fresh
+from pools.web.pool_common import pool_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import fair_reads, reads, timeline_reads
 from portal.dashboards.live_state import parse
@@ -19,7 +20,6 @@ from portal.dashboards.timeline_figure import timeline as timeline_figure
 from portal.dashboards.timeline_reads import KINDS, MOST, Event
 from portal.dashboards.views.common import json, page, recent
 from portal.dashboards.views.fairness import debtors
-from portal.dashboards.views.pool import pool_of
 from portal.lib.clock import now, now_ms
 
 MOST_POOLS = 500
