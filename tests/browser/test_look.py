@@ -102,4 +102,5 @@ def test_a_key_is_made_and_revoked(site: Site, opens: Opens) -> None:
     page.goto(site.address + "/t/eve/keys/")
     page.click("button:has-text('Revoke')")
     page.click("dialog[open] button.btn-danger")
+    page.goto(site.address + "/t/eve/keys/?show=all")
     expect(page.locator("table .chip.revoked")).to_have_count(1)

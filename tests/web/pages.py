@@ -60,6 +60,7 @@ TENANT = {
     "tenant debt": "/t/eve/debt/",
     "tenant explain": "/t/eve/explain/?pool=chat-8b",
     "tenant keys": "/t/eve/keys/",
+    "tenant limits": "/t/eve/limits/",
     "tenant members": "/t/eve/members/",
     "tenant history": "/t/eve/audit/",
     "tenant requests": "/t/eve/requests/",

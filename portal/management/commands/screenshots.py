@@ -59,6 +59,7 @@ TENANT_PAGES = {
     "tenant-usage": "usage/",
     "tenant-debt": "debt/",
     "tenant-keys": "keys/",
+    "tenant-limits": "limits/",
     "tenant-members": "members/",
     "tenant-history": "audit/",
     "tenant-requests": "requests/",
