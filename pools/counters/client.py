@@ -222,6 +222,10 @@ class CounterClient:
         reply = await self._ask("GET", key)
         return reply if isinstance(reply, bytes) else None
 
+    async def note(self, key: str, name: str, text: str) -> None:
+        """One field of a hash: a sign of life of this process."""
+        await self._ask("HSET", key, name, text)
+
     async def ping(self) -> None:
         """One round trip."""
         await self._ask("PING")

@@ -6,9 +6,13 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
+
+import orjson
 
 from pools.counters.client import CounterClient
 from pools.counters.types import CounterUnavailable
@@ -18,7 +22,10 @@ from pools.gateway.gateway import Gateway, granted, new_request_id
 from pools.gateway.keys import KeyDocument
 from pools.gateway.parse import Kind
 from pools.gateway.wire import Receive, Scope, Send, bad_request, send_bytes, send_error, send_json
+from portal import __version__
+from portal.lib.clock import now_ms
 from portal.lib.errors import DomainError
+from portal.lib.pulse import GATEWAY_EVERY_S, GATEWAYS_KEY
 
 CONNECT_RETRY_SECONDS = 0.5
 SETTLE_AT_EXIT_SECONDS = 3.0
@@ -131,6 +138,7 @@ class App:
                 self._keep_routes(gateway, self._counters, connected=connected),
                 gateway.live.run(),
                 gateway.settler.run(),
+                self._keep_pulse(gateway, self._counters),
             )
         ]
         self._catch_sigterm(gateway)
@@ -164,6 +172,22 @@ class App:
             gateway.upstream.forget_others(gateway.routes.urls())
             await asyncio.sleep(gateway.routes.refresh_s)
             await gateway.routes.refresh()
+
+    async def _keep_pulse(self, gateway: Gateway, counters: CounterClient) -> None:
+        """Says now and then that this process serves; the control plane's System page lists who did."""
+        name, began_ms = f"{socket.gethostname()}:{self.config.port}:{os.getpid()}", now_ms()
+        while True:
+            told = {
+                "at": now_ms(),
+                "version": __version__,
+                "began": began_ms,
+                "requests": len(gateway.live),
+                "draining": gateway.draining,
+                "ready": gateway.routes.reachable and gateway.routes.loaded,
+            }
+            with contextlib.suppress(CounterUnavailable):
+                await counters.note(GATEWAYS_KEY, name, orjson.dumps(told).decode())
+            await asyncio.sleep(GATEWAY_EVERY_S)
 
     def _watch_pools(self, gateway: Gateway, counters: CounterClient) -> None:
         """Listens to the evictions and releases of pools seen for the first time."""

@@ -31,7 +31,7 @@ from pools.services.alert_rules import (
 )
 from pools.services.alert_words import INFO, LEVELS, rule_text, terms_of, value_text
 from pools.web.alert_form import MUTES, RuleForm, initial_of, mute_until
-from pools.web.alerts import chart_address, operates
+from pools.web.alerts import chart_address, operates, range_context
 from pools.web.common import page_actor
 from portal.accounts.access import operates as operators_only
 from portal.accounts.access import reads_everything
@@ -73,6 +73,7 @@ def rule(request: HttpRequest, rule_id: int) -> HttpResponse:
         "touches": f"{open_count} open and {Alert.objects.filter(rule=found).count() - open_count} past alerts",
         "mutes": MUTES,
         "chart": chart_address(found),
+        **range_context(request),
         "may_change": operates(request),
         **would_fire(found),
     }

@@ -43,12 +43,13 @@ class OpenLine(NamedTuple):
 
 
 class RuleLine(NamedTuple):
-    """A rule, what it says, its worst value now, how it stands."""
+    """A rule, what it says, its worst value now and the level that crosses, the worst level that is open."""
 
     rule: AlertRule
     says: str
     value: str
     level: str
+    opened: str
     muted: bool
 
 
@@ -76,16 +77,21 @@ def open_lines(moment: datetime) -> list[OpenLine]:
     return found
 
 
-def rule_lines(moment: datetime) -> list[RuleLine]:
-    """Rules as rows, each with the worst value of the pools it watches."""
+def rule_lines(moment: datetime, lines: list[OpenLine]) -> list[RuleLine]:
+    """Rules as rows, each with the worst value of the pools it watches and the worst level of what is open."""
     seen = values_latest()
+    opened = {line.alert.rule_id: line.alert.level for line in reversed(lines)}  # the severe come first in lines
     found = []
     for rule in rules():
         worst = worst_value(rule, seen)
         crossed = levels_crossed(terms_of(rule), worst)
         muted = rule.muted_until is not None and rule.muted_until > moment
         level = crossed[-1].name if crossed else ""
-        found.append(RuleLine(rule, rule_text(rule), value_text(rule.metric, worst), level, muted))
+        found.append(
+            RuleLine(
+                rule, rule_text(rule), value_text(rule.metric, worst), level, opened.get(rule.pk, "warning"), muted
+            )
+        )
     return found
 
 
@@ -114,7 +120,8 @@ def sentence(lines: list[OpenLine], rule_count: int, watched: bool) -> str:
 def alerts(request: HttpRequest) -> HttpResponse:
     """Open alerts first, then rules and channels, then the last messages."""
     moment = now()
-    lines, counts, rule_rows = open_lines(moment), open_counts(), rule_lines(moment)
+    lines, counts = open_lines(moment), open_counts()
+    rule_rows = rule_lines(moment, lines)
     last, _ = deliveries("", None, "", None)
     context = {
         "nav": "alerts",
@@ -165,8 +172,24 @@ def alert(request: HttpRequest, alert_id: int) -> HttpResponse:
         "deliveries": list(found.deliveries.select_related("channel").order_by("pk")[:100]),
         "lasted": age_text(((found.cleared_at or now()) - (found.opened_at or found.since)).total_seconds()),
         "chart": chart_address(rule, found.pool),
+        **range_context(request),
     }
     return page(request, "pools/alert.html", context, charts=True)
+
+
+class Span(NamedTuple):
+    """A range of the charts here, by its name in the address."""
+
+    name: str
+
+
+SPANS = (Span("1h"), Span("24h"), Span("7d"))
+
+
+def range_context(request: HttpRequest) -> dict[str, Any]:
+    """The page's one time range; the shortest for anything unknown."""
+    chosen = next((span for span in SPANS if span.name == request.GET.get("range")), SPANS[0])
+    return {"ranges": SPANS, "range": chosen}
 
 
 def chart_address(rule: AlertRule, pool: Pool | None = None) -> str:

@@ -22,6 +22,7 @@ def metric_history(
     until: datetime,
 ) -> Figure:
     """A line for each pool (name → points) and a dashed level for each threshold."""
+    drawn = [(name, _up_to(points, until)) for name, points in series.items()]
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -33,7 +34,7 @@ def metric_history(
             "hovertemplate": "%{y:.3~g}",
             "meta": {"role": "metric"},
         }
-        for (name, points), color in zip(series.items(), LINES, strict=False)
+        for (name, points), color in zip(drawn, LINES, strict=False)
     ]
     traces += [
         {
@@ -49,3 +50,11 @@ def metric_history(
         for name, value in levels
     ]
     return {"data": traces, "layout": layout(unit or "count"), "meta": {}}
+
+
+def _up_to(points: Sequence[tuple[datetime, float]], until: datetime) -> list[tuple[datetime, float]]:
+    """The points, the last one drawn on to the present where its step reaches that far."""
+    found = list(points)
+    if len(found) > 1 and until - found[-1][0] <= 2 * (found[-1][0] - found[-2][0]):
+        found.append((until, found[-1][1]))
+    return found

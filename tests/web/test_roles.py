@@ -66,6 +66,7 @@ FILL: tuple[tuple[str, str, Callable[[Everybody], Any]], ...] = (
     ("fairness/", "slug", lambda e: "chat-8b"),
     ("timeline/", "slug", lambda e: "chat-8b"),
     ("scaling/", "slug", lambda e: "chat-8b"),
+    ("system/", "slug", lambda e: "chat-8b"),
     ("", "key_id", _key),
     ("people/", "user_id", lambda e: e.vera.pk),
     ("people/", "before", lambda e: "none"),

@@ -1,26 +1,23 @@
-"""The operator's first page, and the health of the system."""
+"""The operator's first page."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import orjson
-from django.db import connection
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from pools.models import Alert, Endpoint, Pool, ScalingDecision
+from pools.models import Alert, Pool, ScalingDecision
 from pools.selectors.overview import ALL_POOLS, PoolRow, overview_latest, overview_sentence, rows_fresh, totals_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import figures, reads
-from portal.dashboards.live_state import STALE_MS
 from portal.dashboards.overview_figures import MOST_MARKS, total_replicas, total_use
 from portal.dashboards.overview_tiles import tight_words, tiles
 from portal.dashboards.series import DIMENSIONS, RANGES, Gauge, dimension_of, gauges, range_of
 from portal.dashboards.views.common import json, page
 from portal.lib.clock import now, now_ms
-from portal.lib.hot import hot
 
 MOST_POOLS = 2000
 MOST_SHOWN = 100
@@ -123,46 +120,4 @@ def latest_context() -> dict[str, Any]:
         "alerts": shown,
         "alerts_open": opened.count() if len(shown) == MOST_LATEST else len(shown),
         "alerts_worst": shown[0].level if shown else "",
-    }
-
-
-@reads_everything
-@require_safe
-def system(request: HttpRequest) -> HttpResponse:
-    """Stores, ticks and endpoints: is the machinery itself well?"""
-    pools = list(Pool.objects.filter(archived_at__isnull=True)[:200])
-    states = reads.live_states([pool.pk for pool in pools])
-    moment = now_ms()
-    ticks = []
-    for pool in pools:
-        state = states.get(pool.pk)
-        age = state.age_ms(moment) if state is not None else None
-        ticks.append(
-            (pool, age, state.lag_ms if state else None, "ok" if age is not None and age < STALE_MS else "late")
-        )
-    counts: dict[str, int] = {}
-    for state_name in Endpoint.objects.values_list("state", flat=True).exclude(state="stopped")[:5000]:
-        counts[state_name] = counts.get(state_name, 0) + 1
-    context = {"nav": "system", "ticks": ticks, "endpoints": sorted(counts.items()), **stores()}
-    return page(request, "dashboards/system.html", context)
-
-
-def stores() -> dict[str, Any]:
-    """Versions and sizes of both stores."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_setting('server_version'), pg_database_size(current_database()), count(*)"
-            " FROM pg_stat_activity"
-        )
-        version, size, sessions = cursor.fetchone() or ("?", 0, 0)
-    info: Any = hot().info()
-    return {
-        "postgres": {"version": version, "size": size, "sessions": sessions},
-        "valkey": {
-            "version": info.get("valkey_version") or info.get("redis_version"),
-            "memory": info.get("used_memory"),
-            "clients": info.get("connected_clients"),
-            "per_second": info.get("instantaneous_ops_per_sec"),
-            "uptime_s": info.get("uptime_in_seconds"),
-        },
     }
