@@ -166,7 +166,7 @@ def check_entitlement(
                     "warning",
                     "base_concurrency",
                     f"{base.tokens_per_second:,} tokens/s keep about {expected:.1f} requests in flight "
-                    f"(Little's law), but base_concurrency is {base.concurrency}.",
+                    f"(Little's law), but {base.concurrency:,} slots are promised.",
                 )
             )
     return found

@@ -12,13 +12,13 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
-from pools.models import Entitlement, Pool, Tier
+from pools.models import Entitlement, Pool
 from pools.selectors.grid import FILTERS, grid_matching
 from pools.services.bulk import bulk_start
 from pools.services.bulk_actions import ACTIONS, Action, action_of
 from pools.services.bulk_preview import MOST_ITEMS, BulkPreview, PlannedItem, bulk_preview, selected
 from pools.services.entitlements import AMOUNTS
-from pools.web.common import page_actor
+from pools.web.common import page_actor, tier_choices
 from pools.web.entitlements import below_of, grid_query
 from portal.accounts.access import operates
 from portal.lib.clock import now
@@ -137,7 +137,7 @@ def _form(chosen: Selection, rows: list[Entitlement], given: Mapping[str, str]) 
         "back": urlencode(chosen.kept[1:]) if chosen.everything else "",
         "actions": [(key, label, ABOUT[key]) for key, label in ACTIONS.items()],
         "given": given,
-        "tiers": list(Tier.objects.filter(archived_at__isnull=True, current__isnull=False).order_by("slug")[:500]),
+        "tiers": tier_choices(),
         "pools": list(
             Pool.objects.filter(archived_at__isnull=True, current_profile__isnull=False).order_by("slug")[:500]
         ),
@@ -173,6 +173,7 @@ def _preview(rows: list[Entitlement], given: Mapping[str, str]) -> dict[str, Any
         "count": len(rows),
         "said": _said(action, found),
         "short": [one for one in found.pools if one.fit.verdict != "now"],
+        "full": any(one.fit.verdict == "never" for one in found.pools),
     }
 
 

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse
 
+from pools.choices import ServiceClass
+from pools.models import Tier
 from portal.accounts.models import User
 from portal.audit.models import Source
 from portal.audit.services import Actor
@@ -19,6 +21,13 @@ UNITS = {"b": 1, "bytes": 1, "kib": 1024, "mib": MIB, "gib": GIB, "tib": TIB}
 def page_actor(request: HttpRequest) -> Actor:
     """The signed-in person, acting through a page."""
     return Actor(cast(User, request.user), Source.PAGE)
+
+
+def tier_choices() -> list[Tier]:
+    """Tiers with a version in force, strongest class first, as choices of a form. One query."""
+    order = list(ServiceClass)
+    rows = Tier.objects.filter(archived_at__isnull=True, current__isnull=False).order_by("slug")[:500]
+    return sorted(rows, key=lambda tier: order.index(ServiceClass(tier.service_class)))
 
 
 def size_read(text: str) -> int:

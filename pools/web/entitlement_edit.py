@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from pools.choices import EntitlementState
 from pools.mechanism.amounts import Rate
-from pools.models import Entitlement, Pool, Tier
+from pools.models import Entitlement, Pool
 from pools.services.entitlement_undo import entitlement_undo, last_deed
 from pools.services.entitlements import (
     EntitlementResult,
@@ -25,7 +25,7 @@ from pools.services.entitlements import (
     entitlement_suspend,
 )
 from pools.services.lease_check import lease_check
-from pools.web.common import page_actor, size_write
+from pools.web.common import page_actor, size_write, tier_choices
 from pools.web.entitlement_form import EntitlementForm, initial_of
 from pools.web.entitlement_merge import merged
 from portal.accounts.access import operates
@@ -161,7 +161,7 @@ def _page(
         "form": form,
         "entitlement": held,
         "groups": [group for group in groups if group[2]],
-        "tiers": list(Tier.objects.filter(archived_at__isnull=True, current__isnull=False).order_by("slug")[:500]),
+        "tiers": tier_choices(),
         "pools": list(Pool.objects.filter(archived_at__isnull=True).order_by("slug")[:500]) if held is None else [],
         "was": orjson.dumps({key: str(value or "") for key, value in base.items()}).decode(),
         **more,

@@ -20,7 +20,7 @@ from pools.services.requests import (
     request_deny,
     requests_checked,
 )
-from pools.web.common import page_actor
+from pools.web.common import page_actor, tier_choices
 from pools.web.lists import cut
 from portal.accounts.access import operates, reads_everything
 from portal.lib.clock import now
@@ -128,7 +128,7 @@ def _page(
         "amounts": amounts_of(asked, held),
         "check": check,
         "open": asked.state == RequestState.OPEN,
-        "tiers": list(Tier.objects.filter(archived_at__isnull=True, current__isnull=False).order_by("slug")[:500]),
+        "tiers": tier_choices(),
         "given": given,
         "errors": errors,
         "others": list(

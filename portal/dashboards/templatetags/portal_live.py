@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from pools.selectors.live_rows import LiveNumbers
@@ -69,6 +69,15 @@ def amount_of(value: float | None, dimension: int, plain: bool = False) -> SafeS
     shown = numbers.si(size) if plain and dimension != 1 else numbers.amount(size, dimension)
     exact = numbers.exact(value, numbers.DIMENSION_UNITS[dimension])
     return format_html('<span class="num" title="{}">{}{}</span>', exact, sign, shown)
+
+
+@register.simple_tag
+def short_of(missing: tuple[float, float, float]) -> SafeString:
+    """What is missing per dimension, as a list in words: "4.02 k tok/s, 48.9 GiB and 36 slots"."""
+    parts = [amount_of(value, index) for index, value in enumerate(missing) if value > 0]
+    head, last = parts[:-1], parts[-1:]
+    joined = format_html_join(", ", "{}", ((part,) for part in head))
+    return format_html("{}{}{}", joined, " and " if head else "", last[0] if last else "nothing")
 
 
 @register.simple_tag
