@@ -9,10 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from portal.accounts import attempts
 from portal.accounts.models import User
@@ -21,6 +24,9 @@ from portal.audit.services import Actor, audit_record
 from portal.lib.clock import now
 from portal.lib.mail import log
 from portal.people.second_factor import needs_one
+from portal.people.sso.roles import holds_from_sso
+
+SSO_SESSION_S = 12 * 3600
 
 # The notices allauth sends after a change of somebody's own credentials → the verb of the audit record.
 VERBS = {
@@ -42,6 +48,28 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Never: people are invited, or come by single sign-on when one of their groups has a rule."""
         return False
+
+    def pre_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse | None:
+        """Whose roles follow groups must come by single sign-on: a password would outlive the groups."""
+        by_sso = "sociallogin" in (hooks.get("signal_kwargs") or {})
+        if settings.OIDC and not by_sso and holds_from_sso(user):
+            clear_login(request)
+            messages.error(request, f"Your roles come with {settings.OIDC['name']}. Sign in with it.")
+            return redirect("sign-in")
+        answer: HttpResponse | None = super().pre_login(request, user, **hooks)
+        return answer
+
+    def post_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse:
+        """A session by single sign-on lasts a working day, so that groups are asked again soon."""
+        if "sociallogin" in (hooks.get("signal_kwargs") or {}):
+            request.session.set_expiry(SSO_SESSION_S)
+        answer: HttpResponse = super().post_login(request, user, **hooks)
+        return answer
+
+    def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
+        """Not to people who come by single sign-on alone: a password would be a second way past it."""
+        if user.has_usable_password() or not settings.OIDC:
+            super().send_password_reset_mail(user, email, context)
 
     def reauthenticate(self, user: User, password: str) -> bool:
         """The password again, under the same limit as signing in."""

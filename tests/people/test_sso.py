@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
@@ -19,6 +20,7 @@ from portal.audit.models import AuditRecord
 from portal.people.sso.claims import groups_of
 from tests.cast import tenant_make
 from tests.people.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, issuer
+from tests.portal_cast import PASSWORD
 
 SINA = "sina@example.org"
 
@@ -202,6 +204,30 @@ def test_an_answer_that_this_browser_did_not_ask_for_is_refused(idp: Issuer, ali
     client.get("/sign-in/sso/")
     assert client.get("/sign-in/sso/back/?code=x&state=wrong").status_code == 403
     assert not User.objects.exists()
+
+
+def test_a_password_does_not_outlive_the_groups(idp: Issuer, alice: Tenant) -> None:
+    user = User.objects.create_user(SINA, PASSWORD)
+    rule("red", alice, TenantRole.MEMBER)
+    assert Client().post("/sign-in/", {"email": SINA, "password": PASSWORD})["Location"] == "/", (
+        "nothing from groups yet"
+    )
+    come()
+    client = Client()
+    answer = client.post("/sign-in/", {"email": SINA, "password": PASSWORD}, follow=True)
+    assert b"Your roles come with Example" in answer.content and client.get("/account/").status_code == 302
+    Membership.objects.filter(user=user).update(source=Given.HAND)
+    assert client.post("/sign-in/", {"email": SINA, "password": PASSWORD})["Location"] == "/"
+
+
+def test_who_has_no_password_cannot_make_one_beside_single_sign_on(idp: Issuer, alice: Tenant) -> None:
+    rule("red", alice, TenantRole.MEMBER)
+    client = Client()
+    come(client)
+    assert client.get("/account/password/first/")["Location"] == "/account/"
+    Client().post("/forgot/", {"email": SINA})
+    assert mail.outbox == []
+    assert client.session.get_expiry_age() <= 12 * 3600
 
 
 def test_an_answer_works_once(idp: Issuer, alice: Tenant) -> None:

@@ -76,6 +76,12 @@ def holds_anything(user: User) -> bool:
     return fresh.reads_everything or Membership.objects.filter(user=user).exists()
 
 
+def holds_from_sso(user: User) -> bool:
+    """Whether any role of a person follows a group."""
+    platform = user.platform_role_from == Given.SSO and user.platform_role != PlatformRole.NONE
+    return platform or Membership.objects.filter(user=user, source=Given.SSO).exists()
+
+
 def _platform_follows(user: User, wanted: str, now: datetime) -> bool:
     by_hand = user.platform_role_from == Given.HAND and user.platform_role != PlatformRole.NONE
     if by_hand or user.platform_role == wanted:

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django import forms
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST
@@ -81,6 +82,7 @@ def _context(request: HttpRequest, user: User, form: ProfileForm) -> dict[str, A
         "app": by_type.get(Authenticator.Type.TOTP),
         "passkeys": [item.wrap() for item in found if item.type == Authenticator.Type.WEBAUTHN],
         "codes_left": len(codes.wrap().get_unused_codes()) if codes else None,
+        "sso_name": settings.OIDC.get("name", ""),
         "must_have_one": needs_one(user),
         "lacks_one": needs_one(user) and not {"totp", "webauthn"} & set(by_type),
         "sessions": [

@@ -6,14 +6,17 @@ from typing import Any
 
 from allauth.account import views as account
 from allauth.account.models import EmailAddress
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse_lazy
 
 from portal.accounts.access import public, signed_in
 from portal.accounts.models import User
 from portal.lib.errors import DomainError
 from portal.lib.mail import mail_delivers
+from portal.lib.pages import note
 from portal.people.web.common import Refusing, me
 
 
@@ -58,7 +61,15 @@ class ChangePassword(Refusing, account.PasswordChangeView):  # type: ignore[misc
 
 
 class SetPassword(Refusing, account.PasswordSetView):  # type: ignore[misc]
-    """The first password of somebody who came by single sign-on."""
+    """The first password of somebody who came by single sign-on, where that is no longer set up."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refused while single sign-on is the way in."""
+        if settings.OIDC and not me(request).has_usable_password():
+            note(request, f"You sign in with {settings.OIDC['name']}; a password is not needed.", bad=True)
+            return redirect("account")
+        answer: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        return answer
 
     template_name = "people/password.html"
     success_url = reverse_lazy("account")
