@@ -35,6 +35,10 @@
 
   function go(form) {
     form.querySelector("[data-passkey-says]").hidden = true;
+    if (/^[\d.]+$|^\[/.test(location.hostname)) {
+      say(form, new Error("Passkeys belong to a name, not to a number: open the portal by its name, here http://localhost:" + location.port + "."));
+      return;
+    }
     if (!window.PublicKeyCredential) {
       say(form, new Error("This browser cannot use passkeys here. It needs HTTPS, or the address localhost."));
       return;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from portal.accounts.access import declared
 from portal.accounts.invitations import invitation_insert
 from portal.accounts.models import ApiKey, User
 from portal.lib.clock import now
+from tests.web import pages
 from tests.web.conftest import Everybody
 from tests.web.routes import ROLES, ROUTES
 
@@ -179,3 +181,23 @@ def test_back_office_is_closed_to_every_role(everybody: Everybody, as_: As) -> N
         for role, user in people(everybody).items():
             answer = as_(user).get("/" + path)
             assert answer.status_code in {302, 403, 404}, f"{role} got {answer.status_code} from /{path}"
+
+
+# Forms that an auditor may send on a page: one's own account, signing out, asking what would be (changes nothing).
+OWN = ("/sign-out/", "/account/", "/audit/verify/")
+
+
+@pytest.mark.parametrize("role", ["auditor", "viewer"])
+def test_who_changes_nothing_finds_no_button(role: str, everybody: Everybody, as_: As) -> None:
+    client, troubles = as_(people(everybody)[role]), []
+    tenant = {name: at.replace("/t/eve/", "/t/alice/") for name, at in pages.TENANT.items()}
+    for name, at in ({**pages.OPERATOR, **tenant} if role == "auditor" else tenant).items():
+        answer = client.get(at)
+        if answer.status_code != 200 or at.startswith(OWN):
+            continue
+        text = answer.content.decode()
+        main = text[text.index("<main") : text.index("</main>")]
+        forms = re.findall(r"<form[^>]*method=\"post\"[^>]*>", main)
+        buttons = re.findall(r"<(?:button|a)[^>]*hx-(?:post|put|delete)=[^>]*>", main)
+        troubles += [f"{name} ({at}): {tag}" for tag in (*forms, *buttons) if not any(own in tag for own in OWN)]
+    assert troubles == [], "hide what this role may not do:\n" + "\n".join(troubles)
