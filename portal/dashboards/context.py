@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import redis
+from django.db.models import F
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from pools.selectors.alerts import SEVERE_FIRST, open_counts
+from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant
 
 
@@ -50,6 +52,9 @@ TENANT = (
     ("tenant-audit", "History", "scroll-text", "tenant-audit", "g v"),
 )
 
+FOR_ADMINS = frozenset({"tenant-audit"})
+"""What only the admins of a tenant may open is not in the others' menu."""
+
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
     """Context of every template: ``menu``, ``tenant_menu``, ``my_tenants``."""
@@ -64,9 +69,12 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
             "tenant_menu": _items(TENANT, slug) if slug else [],
             "my_tenants": [],
         }
-    tenants = list(Tenant.objects.filter(memberships__user=user).order_by("slug")[:50])
+    mine = Tenant.objects.filter(memberships__user=user).annotate(my_role=F("memberships__role"))
+    tenants = list(mine.order_by("slug")[:50])
     slug = slug or (tenants[0].slug if tenants else None)
-    return {"menu": [], "tenant_menu": _items(TENANT, slug) if slug else [], "my_tenants": tenants}
+    admin = any(tenant.slug == slug and tenant.my_role == TenantRole.ADMIN for tenant in tenants)
+    items = [item for item in _items(TENANT, slug) if admin or item.key not in FOR_ADMINS] if slug else []
+    return {"menu": [], "tenant_menu": items, "my_tenants": tenants}
 
 
 def _items(rows: tuple[tuple[str, str, str, str, str], ...], slug: str | None = None) -> list[Item]:

@@ -162,6 +162,8 @@ def test_a_tenants_admin_sees_its_own_history_and_no_name_of_the_platform(everyb
     assert "olga@example.org" not in text and "platform operator" in text
     assert "only eve" not in text
     assert as_(everybody.vera).get("/t/alice/audit/").status_code == 403
+    assert 'href="/t/alice/audit/"' in text, "and has it in the menu"
+    assert 'href="/t/alice/audit/"' not in as_(everybody.vera).get("/t/alice/").content.decode()
     assert as_(everybody.eda).get("/t/alice/audit/").status_code == 404
     assert "only eve" in as_(everybody.eda).get("/t/eve/audit/").content.decode()
     assert "olga@example.org" in as_(everybody.ada).get("/t/alice/audit/").content.decode()
