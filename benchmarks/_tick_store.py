@@ -26,7 +26,7 @@ from pools.mechanism.hot import EntitlementHot
 from pools.mechanism.lending import lending, loans
 from pools.mechanism.ordering import Floats, Whole
 from pools.mechanism.tick import tick
-from pools.mechanism.tick_types import TickInput, TickResult
+from pools.mechanism.tick_types import PATIENCE_S, TickInput, TickResult
 from portal.embedded.stack import Stack, create_database
 
 CLASSES = tuple(ServiceClass)
@@ -141,7 +141,8 @@ class _World:
         found = lending(use, columns.base, result.holds, columns.service_class, columns.pool, capacity)
         for pool_id in self.pool_ids:
             rows = self.rows(pool_id)
-            fairness(use[rows, 0], columns.base[rows, 0], result.demand[rows, 0])
+            turned_away = result.state.since_refused_s[rows] <= PATIENCE_S
+            fairness(use[rows, 0], columns.base[rows, 0], result.demand[rows, 0], turned_away)
             loans(found, rows, self.ids(pool_id), columns.service_class[rows], capacity[pool_id - 1], 12, 64)
 
     def _write_of(self, result: TickResult, pool_id: int) -> TickWrite:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 from django.apps import apps
@@ -21,6 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("DJANGO_SETTINGS_MODULE") != "tests.settings":
         raise pytest.UsageError("Unset DJANGO_SETTINGS_MODULE: the tests use tests.settings, on servers of their own.")
 
+    # How long an example takes says something about the machine, nothing about the code.
+    hypothesis.settings.register_profile(
+        "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("unhurried")
     DatabaseOperations.execute_sql_flush = _flush_without_triggers  # type: ignore[method-assign]
 
 

@@ -1,5 +1,8 @@
 """How fairly one pool served its promises at one moment: by tokens, among those who asked for any.
 
+Demand is smoothed and never below use, so it runs ahead of what was served wherever requests come in lumps. As with
+debt, only who was turned away lately can have been served too little.
+
 Source: Jain's index from Jain, Chiu and Hawe (1984); what it is taken over is Token Pools design.
 """
 
@@ -8,16 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pools.mechanism.measures import dispersion, jain_index, satisfied_fraction
 from pools.mechanism.ordering import Floats
 
+Flags = NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Fairness:
-    """``satisfied`` [E] = served / min(demand, base), 0..1 (1 for who asked for nothing promised). Over the ``active``
-    ones, those with a base who ask: ``mean_satisfied`` 0..1; ``jain`` of the satisfied fractions, 1/n..1;
-    ``dispersion`` of tokens served per token promised (standard deviation / mean, 0 = alike)."""
+    """``satisfied`` [E] = served / min(demand, base), 0..1 (1 for who asked for nothing promised, and for who was not
+    turned away). Over the ``active`` ones, those with a base who ask: ``mean_satisfied`` 0..1; ``jain`` of the
+    satisfied fractions, 1/n..1; ``dispersion`` of tokens served per token promised (standard deviation / mean, 0 =
+    alike)."""
 
     satisfied: Floats
     active: int
@@ -26,15 +33,16 @@ class Fairness:
     dispersion: float
 
 
-def fairness(served: Floats, base: Floats, demand: Floats) -> Fairness:
-    """Measures of rates in tokens/s, each [E]. Nobody active counts as fair: 1, 1 and 0.
+def fairness(served: Floats, base: Floats, demand: Floats, turned_away: Flags) -> Fairness:
+    """Measures of rates in tokens/s, each [E]; ``turned_away`` [E] marks who was refused within the longest patience
+    (``tick_types.PATIENCE_S``). Nobody active counts as fair: 1, 1 and 0.
 
     A promise is owed only as far as it is asked for: min(demand, base). Raises ValueError for a negative rate.
     """
     if min(float(values.min(initial=0.0)) for values in (served, base, demand)) < 0:
         raise ValueError("rates must be 0 or more")
     due = np.minimum(base, demand)
-    fraction = satisfied_fraction(served, due)
+    fraction = np.where(turned_away, satisfied_fraction(served, due), 1.0)
     asking = due > 0
     if not asking.any():
         return Fairness(fraction, 0, 1.0, 1.0, 0.0)

@@ -19,6 +19,7 @@ from django.db import IntegrityError, connection, transaction
 from pools.mechanism.fairness import fairness
 from pools.mechanism.lending import Lending, Loan, lending, loans
 from pools.mechanism.ordering import Floats, StateCode
+from pools.mechanism.tick_types import PATIENCE_S
 from pools.services.books import books_away, books_failed
 from pools.services.tick_decide import PoolResult
 
@@ -75,7 +76,8 @@ def _accounted(one: PoolResult) -> tuple[Floats, Floats, Floats, Lending]:
 
 def _row(one: PoolResult, served: Floats, base: Floats, window_s: float, found: Lending, at: datetime) -> Row:
     rows, terms = one.group_rows, one.terms
-    seen = fairness(served[rows, 0], base[rows, 0], one.result.demand[rows, 0])
+    turned_away = one.result.state.since_refused_s[rows] <= PATIENCE_S
+    seen = fairness(served[rows, 0], base[rows, 0], one.result.demand[rows, 0], turned_away)
     known = (seen.mean_satisfied, seen.jain, seen.dispersion) if seen.active else (None, None, None)
     made = loans(found, rows, terms.ids, terms.service_class, terms.capacity, MOST_NAMED, MOST_PAIRS)
     sums = (values.sum(axis=0).tolist() for values in (found.borrowed[rows], found.free[rows], found.beyond[rows]))

@@ -48,8 +48,8 @@ def lending_areas(points: Sequence[FairPoint], dimension: int) -> Figure:
     """What was used above promises, stacked by where it came from."""
     x = [moment(point.at) for point in points]
     names = (
-        ("lent", "Idle reserve of others", "@guaranteed/1"),
-        ("free", "Unpromised capacity", "@above/2"),
+        ("lent", "Idle reserve", "@guaranteed/1"),
+        ("free", "Unpromised", "@above/2"),
         ("beyond", "Beyond both", "@failed/1"),
     )
     traces = []
@@ -83,14 +83,15 @@ def debt_lines(
         name, _, service_class = names.get(identity, (f"#{identity}", "", "other"))
         place = seen[service_class] = seen.get(service_class, -1) + 1
         trace = _line(
-            name[:40],
+            name[:22],
             [moment(at) for at, _ in points],
             [value for _, value in points],
             f"@{service_class}/{place % SHADES}",
             dash=DASHES[place // SHADES % len(DASHES)],
         )
         traces.append({**trace, "meta": {"role": "debt", "entitlement": identity}, "hovertemplate": "%{y:+.1%}"})
-    shape = layout("debt, share of the promise")
+    shape = layout("debt")
+    shape["legend"]["entrywidth"] = 118
     shape["yaxis"].update(
         {
             "zeroline": True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,14 +20,19 @@ HEAT_STEPS = 5
 SPECIAL = {UNPROMISED: "Unpromised capacity", BEYOND: "Beyond both", OTHERS: "All others"}
 
 
-def measured(state: LiveState) -> tuple[Fairness, list[int]]:
-    """Fairness of a pool now, and the ids of its rows in the same order; what is not bound is promised nothing."""
+def measured(state: LiveState, patient: Set[int] | None = None) -> tuple[Fairness, list[int]]:
+    """Fairness of a pool now, and the ids of its rows in the same order; what is not bound is promised nothing.
+
+    ``patient``: ids of those who were turned away of late, see ``pools.mechanism.fairness``; None when it is not known,
+    then everybody counts as such.
+    """
     rows = list(state.rows.values())
     bound = np.array([row.state == EntitlementState.BOUND for row in rows], dtype=bool)
     served, base, demand = (
         np.array([getattr(row, name)[0] for row in rows], dtype=float) for name in ("use", "base", "demand")
     )
-    return fairness(served, base * bound, demand), [row.entitlement_id for row in rows]
+    turned_away = np.array([patient is None or row.entitlement_id in patient for row in rows], dtype=bool)
+    return fairness(served, base * bound, demand, turned_away), [row.entitlement_id for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,9 @@ class FairRow:
     promised_percent: float
 
 
-def fair_rows(state: LiveState, dimension: int) -> list[FairRow]:
+def fair_rows(state: LiveState, dimension: int, patient: Set[int] | None = None) -> list[FairRow]:
     """Every row of the pool in one dimension; the debt's bar is scaled to the largest debt, 10 % at least."""
-    seen, ids = measured(state)
+    seen, ids = measured(state, patient)
     satisfied = dict(zip(ids, seen.satisfied.tolist(), strict=True))
     largest = max([0.1, *(abs(row.debt) for row in state.rows.values())])
     whole = state.capacity[dimension]
@@ -124,13 +129,13 @@ class Matrix:
         return list(zip(self.lenders, self.cells, self.row_sums, strict=True))
 
 
-def matrix_of(made: Sequence[Loan], dimension: int, most: int) -> Matrix:
-    """The matrix of one dimension: the ``most`` largest lenders and borrowers, the rest as others."""
+def matrix_of(made: Sequence[Loan], dimension: int, most_lenders: int, most_borrowers: int) -> Matrix:
+    """The matrix of one dimension: the largest lenders and borrowers by name, the rest as others."""
     sums: dict[tuple[int, int], float] = {}
     for loan in made:
         if loan.amount[dimension] > 0:
             sums[loan.lender, loan.borrower] = sums.get((loan.lender, loan.borrower), 0.0) + loan.amount[dimension]
-    lenders, borrowers = (_largest(sums, side, most) for side in (0, 1))
+    lenders, borrowers = _largest(sums, 0, most_lenders), _largest(sums, 1, most_borrowers)
     folded: dict[tuple[int, int], float] = {}
     for (lender, borrower), amount in sums.items():
         key = (lender if lender in lenders else OTHERS, borrower if borrower in borrowers else OTHERS)
@@ -172,11 +177,11 @@ def _cell(amount: float, top: float, dimension: int) -> MatrixCell:
     return MatrixCell(numbers.amount(amount, dimension), numbers.exact(round(amount, 3), unit), heat)
 
 
-def fairness_sentence(state: LiveState | None, names: Mapping[int, str]) -> str:
+def fairness_sentence(state: LiveState | None, names: Mapping[int, str], seen: Fairness | None = None) -> str:
     """What the page is opened for: are promises kept alike, and who is owed most?"""
     if state is None:
         return "No live data: the tick has not written a state of this pool in the last minute."
-    seen, _ = measured(state)
+    seen = seen or measured(state)[0]
     owed = max(state.rows.values(), key=lambda row: row.debt, default=None)
     if not seen.active:
         kept = "Nobody with a promise asks for anything right now"

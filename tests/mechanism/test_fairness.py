@@ -15,7 +15,7 @@ rates = st.floats(0, 1e5).map(lambda value: round(value, 3))
 def of(*rows: tuple[float, float, float]) -> tuple[int, float, float, float]:
     """(active, mean satisfied, Jain, dispersion) of rows (served, base, demand)."""
     columns = np.array(rows, dtype=float).reshape(-1, 3)
-    found = fairness(columns[:, 0], columns[:, 1], columns[:, 2])
+    found = fairness(columns[:, 0], columns[:, 1], columns[:, 2], np.ones(len(rows), dtype=bool))
     return found.active, found.mean_satisfied, found.jain, found.dispersion
 
 
@@ -40,6 +40,12 @@ def test_bounds(rows: list[tuple[float, float, float]]) -> None:
     active, satisfied, jain, spread = of(*rows)
     assert 0 <= satisfied <= 1 and spread >= 0
     assert 1 / max(1, active) - 1e-9 <= jain <= 1 + 1e-9
+
+
+def test_lumpy_work_that_was_never_turned_away_is_satisfied() -> None:
+    served, base, demand = np.array([40.0, 40.0]), np.array([100.0, 100.0]), np.array([90.0, 90.0])
+    found = fairness(served, base, demand, np.array([True, False]))
+    assert found.satisfied.tolist() == [40 / 90, 1.0] and found.active == 2
 
 
 def test_negative_rates_are_refused() -> None:

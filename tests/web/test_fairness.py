@@ -173,10 +173,10 @@ def test_the_sentence_counts_who_asks(everybody: Everybody) -> None:
 def test_a_matrix_names_the_largest_and_sums_the_rest() -> None:
     made = [Loan(lender, 10 + borrower, (0, 0, 5 - lender)) for lender in (1, 2, 3) for borrower in (1, 2)]
     made += [Loan(UNPROMISED, 11, (0, 0, 9)), Loan(BEYOND, 12, (0, 0, 1)), Loan(OTHERS, OTHERS, (0, 0, 2))]
-    found = matrix_of(made, 2, 2)
+    found = matrix_of(made, 2, 2, 2)
     assert found.lenders == [1, 2, OTHERS, UNPROMISED, BEYOND]
     assert found.borrowers == [11, 12, OTHERS]
     assert found.total == "30\u00a0slots"
     assert max(cell.heat for row in found.cells for cell in row) == 5
-    assert matrix_of([], 2, 2).rows == []
-    assert matrix_of(made, 0, 2).rows == [], "nothing in another dimension"
+    assert matrix_of([], 2, 2, 2).rows == []
+    assert matrix_of(made, 0, 2, 2).rows == [], "nothing in another dimension"

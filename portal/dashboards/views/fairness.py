@@ -9,7 +9,10 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from pools.mechanism.tick import tick
+from pools.mechanism.tick_types import PATIENCE_S
 from pools.models import Entitlement, Pool
+from pools.selectors.explain import records_read
 from pools.selectors.overview import PoolRow, rows_fresh
 from pools.web.pool_common import pool_of
 from portal.accounts.access import reads_everything
@@ -33,8 +36,8 @@ from portal.lib.clock import now, now_ms
 
 MOST_POOLS = 500
 MOST_ROWS = 50
-MOST_NAMED = 10
-MOST_LINES = 8
+MOST_LENDERS, MOST_BORROWERS = 8, 6
+MOST_LINES = 6
 
 
 class PoolLine(NamedTuple):
@@ -86,8 +89,12 @@ def _list_sentence(lines: list[PoolLine], filtered: bool) -> str:
         if short
         else ("Every pool keeps the promises that are asked for" if len(lines) > 1 else "The pool keeps its promises")
     )
-    many = "nobody is" if not owed else "1 entitlement is" if owed == 1 else f"{owed} entitlements are"
-    return f"{kept}; {many} owed anything."
+    many = (
+        "nobody is owed anything"
+        if not owed
+        else f"{owed} {'entitlement is' if owed == 1 else 'entitlements are'} owed"
+    )
+    return f"{kept}; {many}."
 
 
 def _pool(request: HttpRequest, slug: str) -> HttpResponse:
@@ -97,17 +104,18 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
     sort = sort if sort in SORTS else SORTS[0]
     state = recent(parse(reads.live_text(found.pk)))
     made, seconds = fair_reads.loans_total(found.pk, span, moment)
-    matrix = matrix_of(made, dimension, MOST_NAMED)
-    rows, names, more = _table(found.pk, state, dimension, sort, request.GET.get("page", ""))
+    matrix = matrix_of(made, dimension, MOST_LENDERS, MOST_BORROWERS)
+    patient = turned_away(found.pk)
+    rows, names, more = _table(found.pk, state, dimension, sort, request.GET.get("page", ""), patient)
     named = fair_reads.names_of([one for one in {*matrix.lenders, *matrix.borrowers} if one > 0])
     held = {row.pk: row for row in _held([row.entitlement_id for row in rows])}
-    seen = measured(state)[0] if state is not None else None
+    seen = measured(state, patient)[0] if state is not None else None
     context: dict[str, Any] = {
         "nav": "fairness",
         "pool": found,
         "state": state,
         "at": datetime.fromtimestamp(state.at_ms / 1000, UTC) if state is not None else None,
-        "sentence": fairness_sentence(state, names),
+        "sentence": fairness_sentence(state, names, seen),
         "seen": seen,
         "owed": sum(1 for row in state.rows.values() if row.debt > 0.01) if state is not None else None,
         "rows": [(row, held[row.entitlement_id]) for row in rows if row.entitlement_id in held],
@@ -126,18 +134,27 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _table(
-    pool_id: int, state: LiveState | None, dimension: int, sort: str, page_text: str
+    pool_id: int, state: LiveState | None, dimension: int, sort: str, page_text: str, patient: set[int] | None
 ) -> tuple[list[FairRow], dict[int, str], dict[str, Any]]:
     """(the rows of one page, names of all, what the pager needs). Sorted here: the live state is already in memory."""
     if state is None:
         return [], {}, {"page": 1, "pages": 1, "total": 0}
     names = dict(Entitlement.objects.filter(pool_id=pool_id).values_list("pk", "tenant__name"))
-    every = ordered(fair_rows(state, dimension), sort, names)
+    every = ordered(fair_rows(state, dimension, patient), sort, names)
     pages = max(1, -(-len(every) // MOST_ROWS))
     number = int(page_text) if page_text.isascii() and page_text.isdigit() and len(page_text) < 6 else 1
     number = min(max(1, number), pages)
     shown = every[(number - 1) * MOST_ROWS : number * MOST_ROWS]
     return shown, names, {"page": number, "pages": pages, "total": len(every)}
+
+
+def turned_away(pool_id: int) -> set[int] | None:
+    """Who was refused of late, as the pool's last kept tick knew; None when none is kept."""
+    record = records_read(pool_id).latest
+    if record is None:
+        return None
+    lately = tick(record.given).state.since_refused_s <= PATIENCE_S
+    return set(record.ids[lately].tolist())
 
 
 def _held(ids: list[int]) -> list[Entitlement]:
