@@ -179,6 +179,7 @@ TENANTS = (
 
 PEOPLE = (
     Person("OPERATOR", "operator@demo.example", PlatformRole.OPERATOR),
+    Person("ADMIN", "admin@demo.example", PlatformRole.ADMIN),
     Person("AUDITOR", "auditor@demo.example", PlatformRole.AUDITOR),
     Person("TENANT", "lead@atlas-retail.example", tenant="atlas-retail", role=TenantRole.ADMIN),
     Person("TENANT_2", "dev@northwind-bank.example", tenant="northwind-bank", role=TenantRole.ADMIN),

@@ -74,10 +74,11 @@
     });
   }
 
-  // Paper is light.
+  // Paper is light, and says from where and when it is.
   function printing() {
-    var root = document.documentElement, before = "";
+    var root = document.documentElement, before = "", foot = document.getElementById("printed"), where = foot && foot.textContent;
     window.addEventListener("beforeprint", function () {
+      if (foot) foot.textContent = location.origin + where + " · " + new Date().toLocaleString("sv-SE", { timeZone: zone });
       before = root.getAttribute("data-bs-theme");
       if (before !== "light") { root.setAttribute("data-bs-theme", "light"); document.dispatchEvent(new CustomEvent("tp:theme")); }
     });

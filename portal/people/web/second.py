@@ -82,7 +82,7 @@ class AddPasskey(Refusing, webauthn.AddWebAuthnView):  # type: ignore[misc]
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """A name that says more than allauth's “Master key”."""
         found: dict[str, Any] = {**super().get_context_data(**kwargs), **PASSKEYS}
-        found["form"].initial["name"] = "Passkey"
+        found["form"].initial.update({"name": "Passkey", "passwordless": True})
         return found
 
 
