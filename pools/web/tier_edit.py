@@ -178,7 +178,7 @@ def _publish(
         note(request, f"{made} of {tier.name} is planned; it begins by itself.", undo=undo)
     else:
         undo = reverse("tier-undo", args=[tier.slug, made.number])
-        note(request, f"{made} of {tier.name} is in force; limits follow within two seconds.", undo=undo)
+        note(request, f"{made} of {tier.name} is in force; limits follow within seconds.", undo=undo)
 
 
 def _shadow(

@@ -109,7 +109,7 @@ def confirmed(
         note(request, f"Nothing changed: {made} of {tier.name} says the same already.")
     else:
         undo = reverse("tier-undo", args=[tier.slug, made.number])
-        note(request, f"{made} of {tier.name} is in force; limits follow within two seconds.", undo=undo)
+        note(request, f"{made} of {tier.name} is in force; limits follow within seconds.", undo=undo)
     return redirect("tier", tier.slug)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from pools.choices import FailMode, ServiceClass
@@ -46,12 +47,13 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class TierPlan:
-    """A tier; ``terms`` differ from its class's defaults."""
+    """A tier; ``terms`` differ from its class's defaults, ``shadow`` from these: it watches what they would refuse."""
 
     slug: str
     name: str
     service_class: ServiceClass
     terms: dict[str, Any]
+    shadow: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,13 @@ TIERS = (
         ServiceClass.GUARANTEED,
         {"slo_ms": 1000, "fail_mode": FailMode.OPEN.value, **_ROOMY, **_PRICE},
     ),
-    TierPlan("elastic-gold", "Elastic Gold", ServiceClass.ELASTIC, {"slo_ms": 500, "hold_ms": 125, **_ROOMY, **_PRICE}),
+    TierPlan(
+        "elastic-gold",
+        "Elastic Gold",
+        ServiceClass.ELASTIC,
+        {"slo_ms": 500, "hold_ms": 125, **_ROOMY, **_PRICE},
+        {name: Decimal("1.5") for name in ("burst_tokens", "burst_kv", "burst_concurrency")},
+    ),
     TierPlan(
         "elastic-silver",
         "Elastic Silver",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pools.services.entitlements import entitlement_create
 from pools.services.keys import key_create, key_revoke
 from pools.services.pools import pool_create
 from pools.services.tenants import membership_set, tenant_create
+from pools.services.tier_shadow import tier_shadow_start
 from pools.services.tiers import TierTerms, tier_create
 from pools.simulator.senders import Sender, read_senders, write_senders
 from portal.accounts.models import ApiKey, Tenant, User
@@ -87,7 +88,7 @@ def _tier(plan: cast.TierPlan, now: datetime) -> bool:
     if Tier.objects.filter(slug=plan.slug).exists():
         return False
     terms = TierTerms.of_class(plan.service_class, **plan.terms)
-    tier_create(
+    made = tier_create(
         actor=ACTOR,
         now=now,
         slug=plan.slug,
@@ -96,6 +97,10 @@ def _tier(plan: cast.TierPlan, now: datetime) -> bool:
         terms=terms,
         reason="The demo world.",
     )
+    if plan.shadow:
+        watched = replace(terms, **plan.shadow)
+        reason = "Would a smaller burst be enough?"
+        tier_shadow_start(actor=ACTOR, now=now, tier_id=made.pk, terms=watched, reason=reason)
     return True
 
 

@@ -147,6 +147,8 @@ def _enter(page: Any, email: str, password: str) -> None:
 
 def _photograph(page: Any, address: str) -> bytes:
     page.goto(address)
+    if page.locator(".skeleton").count():
+        page.wait_for_selector(".skeleton", state="detached")
     if page.locator("[id^=chart-]").count():
         page.wait_for_selector(".chart.waiting", state="detached")
         page.wait_for_timeout(SETTLE_MS)
