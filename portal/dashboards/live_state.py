@@ -5,6 +5,8 @@ Amounts are (tokens/s, KV bytes, slots). ``at_ms`` is when the tick wrote it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 import orjson
@@ -59,22 +61,32 @@ class LiveState(NamedTuple):
         return max(0, now_ms - self.at_ms)
 
 
-def parse(text: bytes | str | None) -> LiveState | None:
-    """The state in a message; None for nothing, another version or broken text."""
+def parse(text: bytes | str | None, only: Collection[int] | None = None) -> LiveState | None:
+    """The state in a message; None for nothing, another version or broken text. ``only``: ids of the entitlements whose
+    rows are wanted (a pool may have thousands); None: all."""
     if not text:
         return None
     try:
         data = orjson.loads(text)
         if data["v"] != 1:
             return None
-        return _state(data)
+        return _state(data, only)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IndexError):
         return None
 
 
-def _state(data: dict[str, Any]) -> LiveState:
+def most_used(text: bytes | str | None, dimension: int, count: int) -> list[int]:
+    """Ids of the entitlements that use most of a dimension in a message, most first; equals by id."""
+    try:
+        rows = orjson.loads(text)["rows"] if text else []
+        return [row[0] for row in nsmallest(count, rows, key=lambda row: (-row[2][dimension], row[0]))]
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return []
+
+
+def _state(data: dict[str, Any], only: Collection[int] | None) -> LiveState:
     pool = data["pool"]
-    rows = [row_of(row) for row in data["rows"]]
+    rows = [row_of(row) for row in data["rows"] if only is None or row[0] in only]
     return LiveState(
         int(data["at"]),
         _triple(pool["capacity"]),

@@ -4,6 +4,7 @@ Searched and paged by the database, however many there are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,15 +41,21 @@ class TableRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TablePage:
-    """Lines, the cursor of the next (empty at the end), and how many there are in all."""
+    """Lines, the cursor of the next (empty at the end), how many there are in all, the live state they are of."""
 
     rows: list[TableRow]
     next: str
     total: int
+    state: LiveState | None
 
 
-def table_page(pool: Pool, state: LiveState | None, text: str = "", cursor: str = "") -> TablePage:
-    """One page of living entitlements that match a text. Two queries at most. Raises DomainError ``bad_cursor``."""
+def table_page(
+    pool: Pool, live: Callable[[Collection[int]], LiveState | None], text: str = "", cursor: str = ""
+) -> TablePage:
+    """One page of living entitlements that match a text; ``live`` gives the state with the rows of the ids it is given.
+
+    Two queries at most. Raises DomainError ``bad_cursor``.
+    """
     found = _matching(pool, text)
     rows = found.annotate(place=_PLACE).order_by("place", "tenant__slug", "pk")
     if cursor:
@@ -66,7 +73,8 @@ def table_page(pool: Pool, state: LiveState | None, text: str = "", cursor: str 
     if more:
         last = shown[-1]
         after = cursor_write(SORT, False, f"{last.place}:{last.tenant.slug}", last.pk)
-    return TablePage([_line(row, state) for row in shown], after, total)
+    state = live({row.pk for row in shown})
+    return TablePage([_line(row, state) for row in shown], after, total, state)
 
 
 def _matching(pool: Pool, text: str) -> QuerySet[Entitlement]:

@@ -38,6 +38,10 @@ class BrowserSocket(ApplicationCommunicator):
         assert answer["type"] == "websocket.send", answer
         return str(answer["text"])
 
+    async def send_to(self, text: str) -> None:
+        """A text from the browser."""
+        await self.send_input({"type": "websocket.receive", "text": text})
+
     async def disconnect(self) -> None:
         """The page is closed."""
         await self.send_input({"type": "websocket.disconnect", "code": 1000})

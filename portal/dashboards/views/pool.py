@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from django.db.models import Q
@@ -19,7 +20,7 @@ from pools.web.pool_common import pool_context, pool_of
 from portal.accounts.access import reads_everything
 from portal.accounts.models import User
 from portal.dashboards import numbers, reads
-from portal.dashboards.live_state import parse
+from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.overview_tiles import tight_words
 from portal.dashboards.pool_rows import MOST_LETTERS, table_page
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, gauges, range_of, state_sentence
@@ -79,15 +80,16 @@ def now_words(found: Pool, row: PoolRow | None) -> str:
 def pool(request: HttpRequest, slug: str) -> HttpResponse:
     """The live page of one pool. Its charts come from ``pool_charts``, its numbers then from the websocket."""
     found = pool_of(slug)
-    state = recent(parse(reads.live_text(found.pk)))
     span, dimension = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension"))
     text = request.GET.get("q", "")[:MOST_LETTERS]
+    table = table_page(found, lambda ids: state_of(found, ids), text)
+    state = table.state
     context: dict[str, Any] = {
         **pool_context(request, found, "pool"),
         "state": state,
         "sentence": state_sentence(state),
         "gauges": gauges(state),
-        "table": table_page(found, state, text),
+        "table": table,
         "q": text,
         "ranges": RANGES,
         "range": span,
@@ -105,14 +107,19 @@ def rows(request: HttpRequest, slug: str) -> HttpResponse:
     """More lines of the entitlements table, or those that match a search; the page's address keeps the search."""
     found = pool_of(slug)
     text, cursor = request.GET.get("q", "")[:MOST_LETTERS], request.GET.get("cursor", "")
-    state = recent(parse(reads.live_text(found.pk)))
-    context = {"pool": found, "table": table_page(found, state, text, cursor), "q": text}
+    table = table_page(found, lambda ids: state_of(found, ids), text, cursor)
+    context = {"pool": found, "table": table, "q": text}
     response = page(request, "dashboards/_entitlement_rows.html", context)
     if not cursor:
         kept = {name: request.GET[name] for name in ("range", "dimension") if request.GET.get(name)}
         query = urlencode({**kept, **({"q": text} if text else {})})
         response["HX-Replace-Url"] = reverse("pool", args=[slug]) + (f"?{query}" if query else "")
     return response
+
+
+def state_of(found: Pool, ids: Collection[int]) -> LiveState | None:
+    """What is known of a pool now, with the rows of some entitlements."""
+    return recent(parse(reads.live_text(found.pk), ids))
 
 
 def class_order(service_class: str) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from pools.models import Entitlement, Pool, ScalingDecision
 from pools.web.pool_common import pool_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import figures, pool_figures, reads
-from portal.dashboards.live_state import LiveState, parse
+from portal.dashboards.live_state import most_used
 from portal.dashboards.series import PoolPoint, dimension_of, range_of
-from portal.dashboards.views.common import json, recent
+from portal.dashboards.views.common import json
 from portal.dashboards.views.pool import class_order
 from portal.lib.clock import now
 
@@ -40,8 +40,7 @@ def charts(request: HttpRequest, slug: str) -> HttpResponse:
     found = pool_of(slug)
     span, dimension, moment = range_of(request.GET.get("range")), dimension_of(request.GET.get("dimension")), now()
     points = reads.pool_history(found.pk, span, moment)
-    state = recent(parse(reads.live_text(found.pk)))
-    layers, more = layers_of(found, state, dimension)
+    layers, more = layers_of(found, most_used(reads.live_text(found.pk), dimension, MOST_LAYERS))
     uses: dict[int, dict[datetime, float]] = {}
     ids = [layer.entitlement_id for layer in layers]
     for at, tenant_id, value in reads.tenant_history(found.pk, span, moment, dimension, ids):
@@ -67,15 +66,14 @@ def charts(request: HttpRequest, slug: str) -> HttpResponse:
     )
 
 
-def layers_of(found: Pool, state: LiveState | None, dimension: int) -> tuple[list[Layer], int]:
-    """Who gets a layer: those who use most now (without live numbers the strongest classes); and how many do not."""
+def layers_of(found: Pool, busiest: list[int]) -> tuple[list[Layer], int]:
+    """Who gets a layer: the ``busiest`` entitlements (without live numbers the first); and how many do not."""
     rows = Entitlement.objects.filter(pool=found).exclude(state=EntitlementState.EXPIRED)
     names = rows.order_by("tenant__slug", "pk").values_list("tenant_id", "tenant__name", "tier__service_class", "pk")
     layers = [Layer(*row) for row in names[: MOST_LAYERS + 1]]
     count = rows.count() if len(layers) > MOST_LAYERS else len(layers)
-    if count > MOST_LAYERS and state is not None:
-        live = sorted(state.rows.values(), key=lambda row: (-row.use[dimension], row.entitlement_id))
-        layers = [Layer(*row) for row in names.filter(pk__in=[row.entitlement_id for row in live[:MOST_LAYERS]])]
+    if count > MOST_LAYERS and busiest:
+        layers = [Layer(*row) for row in names.filter(pk__in=busiest)]
     layers = layers[:MOST_LAYERS]
     layers.sort(key=lambda layer: class_order(layer.service_class))
     return layers, count - len(layers)
