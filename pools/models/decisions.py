@@ -29,8 +29,8 @@ class ScalingDecision(models.Model):
         ordering = ["-at", "-id"]
         indexes = [
             models.Index(fields=["pool", "-at"], name="decision_by_pool"),
-            models.Index(fields=["pool", "-id"], name="decision_by_pool_id"),
-            models.Index(fields=["code", "-id"], name="decision_by_code"),
+            models.Index(fields=["-at", "-id"], name="decision_by_time"),
+            models.Index(fields=["code", "-at"], name="decision_by_code"),
         ]
 
     def __str__(self) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from pools.mechanism.hit_rate import Verdict
 from pools.models import AdviceHour, Pool, ScalingDecision
+from portal.lib.cursors import cursor_read, cursor_write
 
 PAGE = 50
+SORT = "at"
 MOST_POOLS = 500
 CODES = (("up", "more"), ("down", "fewer"), ("hold", "stay"), ("manual", "by hand"))
 DONE = (("applied", "carried out"), ("advice", "advice only"))
@@ -27,19 +29,18 @@ class DecisionQuery:
     done: str = ""
     moves: bool = False
     span: str = "7d"
-    after: int | None = None
+    after: str = ""
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> DecisionQuery:
         """From the parameters of an address."""
-        after = given.get("after", "")
         return cls(
             pool=given.get("pool", "").replace("\x00", "").strip()[:63],
             code=given.get("code", "") if given.get("code") in dict(CODES) else "",
             done=given.get("done", "") if given.get("done") in dict(DONE) else "",
             moves=given.get("moves") == "1",
             span=given.get("range", "7d") if given.get("range") in SPANS else "7d",
-            after=int(after) if after.isascii() and after.isdigit() and len(after) < 19 else None,
+            after=given.get("after", "")[:200],
         )
 
     @property
@@ -50,14 +51,14 @@ class DecisionQuery:
 
 @dataclass(frozen=True, slots=True)
 class DecisionPage:
-    """One page, newest first, and the cursor of the next (None at the end)."""
+    """One page, newest first, and the cursor of the next (empty at the end)."""
 
     rows: list[ScalingDecision]
-    next: int | None
+    next: str
 
 
 def decisions_page(query: DecisionQuery, now: datetime) -> DecisionPage:
-    """One page of what the query asks for. One query."""
+    """One page of what the query asks for. One query. Raises DomainError ``bad_cursor``."""
     rows: QuerySet[ScalingDecision] = ScalingDecision.objects.select_related("pool", "profile")
     rows = rows.filter(at__gte=now - SPANS[query.span])
     if query.pool:
@@ -68,10 +69,12 @@ def decisions_page(query: DecisionQuery, now: datetime) -> DecisionPage:
         rows = rows.filter(applied=query.done == "applied")
     if query.moves:
         rows = rows.exclude(before=F("chosen"))
-    if query.after is not None:
-        rows = rows.filter(pk__lt=query.after)
-    found = list(rows.order_by("-pk")[: PAGE + 1])
-    return DecisionPage(found[:PAGE], found[PAGE - 1].pk if len(found) > PAGE else None)
+    if query.after:
+        at, key = cursor_read(query.after, SORT, True, datetime)
+        rows = rows.filter(Q(at__lt=at) | Q(at=at, pk__lt=key))
+    found = list(rows.order_by("-at", "-pk")[: PAGE + 1])
+    after = cursor_write(SORT, True, found[PAGE - 1].at, found[PAGE - 1].pk) if len(found) > PAGE else ""
+    return DecisionPage(found[:PAGE], after)
 
 
 @dataclass(frozen=True, slots=True)

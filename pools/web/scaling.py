@@ -72,7 +72,7 @@ def scaling(request: HttpRequest) -> HttpResponse:
         "query": query,
         "lines": [_line(row) for row in found.rows],
         "next": found.next,
-        "paged": query.after is not None,
+        "paged": bool(query.after),
         "pools": list(
             Pool.objects.filter(archived_at__isnull=True).order_by("slug").values_list("slug", flat=True)[:500]
         ),

@@ -50,7 +50,7 @@ def client(everybody: Everybody, as_: As) -> Client:
         ("?moves=1", ["up 3", "down 1", "manual 4"]),
         ("?pool=chat-8b&moves=1&done=applied", ["up 3"]),
         ("?range=30d&code=hold", ["hold 2", "hold 2"]),
-        ("?code=nonsense&range=9y&done=x&after=-1", ["hold 2", "up 3", "down 1", "manual 4"]),
+        ("?code=nonsense&range=9y&done=x", ["hold 2", "up 3", "down 1", "manual 4"]),
     ],
 )
 def test_filters_live_in_the_address(query: str, reasons: list[str], client: Client) -> None:
@@ -71,6 +71,10 @@ def test_a_decision_shows_what_it_saw(client: Client) -> None:
         assert said in text, said
 
 
+def test_a_broken_cursor_is_told(client: Client) -> None:
+    assert client.get("/scaling/?after=-1").status_code == 400
+
+
 def test_nothing_found_offers_to_clear_the_filters(client: Client) -> None:
     assert "Clear the filters" in client.get("/scaling/?pool=none").content.decode()
 
@@ -82,7 +86,7 @@ def test_pages_by_cursor_hold_each_decision_once(everybody: Everybody, as_: As) 
     while True:
         answer = client.get(f"/scaling/?pool=chat-8b{after}")
         seen += [line.row.pk for line in answer.context["lines"]]
-        if answer.context["next"] is None:
+        if not answer.context["next"]:
             break
         after = f"&after={answer.context['next']}"
     assert len(seen) == len(set(seen)) == 120
