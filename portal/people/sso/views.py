@@ -12,6 +12,7 @@ from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -115,6 +116,8 @@ def back(request: HttpRequest) -> HttpResponseBase:
         answer: HttpResponseBase = Back.adapter_view(Issuer)(request)
     except ImmediateHttpResponse as refusal:
         answer = refusal.response
+    except IntegrityError:  # two windows of the same new person at once: the other one made the account
+        answer = redirect("sso")
     except (KeyError, TypeError, ValueError) as error:
         log.warning("single sign-on: an answer that cannot be read: %s: %s", type(error).__name__, error)
         answer = _away(request)
