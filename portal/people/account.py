@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import available_timezones
 
 from allauth.usersessions.models import UserSession
@@ -16,6 +17,12 @@ from portal.lib.errors import DomainError
 LONGEST_NAME = 150
 
 
+@lru_cache(maxsize=1)
+def zones() -> frozenset[str]:
+    """The time zones there are; reading their folder takes a tenth of a second."""
+    return frozenset(available_timezones())
+
+
 @transaction.atomic
 def profile_update(*, actor: Actor, now: datetime, user: User, name: str, time_zone: str) -> User:
     """Name and time zone as the person wants them. Raises DomainError ``bad_profile``."""
@@ -23,7 +30,7 @@ def profile_update(*, actor: Actor, now: datetime, user: User, name: str, time_z
     name = " ".join(name.split())
     if len(name) > LONGEST_NAME:
         problems["name"] = f"A name has at most {LONGEST_NAME} characters, got {len(name)}."
-    if time_zone and time_zone not in available_timezones():
+    if time_zone and time_zone not in zones():
         problems["time_zone"] = f"{time_zone[:64]!r} is no time zone; choose one such as Europe/Berlin, or none."
     if problems:
         raise DomainError("bad_profile", " ".join(problems.values()), fields=problems)

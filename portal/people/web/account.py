@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -18,7 +17,7 @@ from portal.accounts.models import Membership, User
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.pages import note, page
-from portal.people.account import LONGEST_NAME, profile_update, sessions_end
+from portal.people.account import LONGEST_NAME, profile_update, sessions_end, zones
 from portal.people.agents import agent_words
 from portal.people.second_factor import needs_one
 from portal.people.web.common import me, page_actor
@@ -34,8 +33,8 @@ class ProfileForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        zones = [(zone, zone.replace("_", " ")) for zone in sorted(available_timezones()) if "/" in zone]
-        self.fields["time_zone"].choices = [("", "As this browser"), ("UTC", "UTC"), *zones]  # type: ignore[attr-defined]
+        named = [(zone, zone.replace("_", " ")) for zone in sorted(zones()) if "/" in zone]
+        self.fields["time_zone"].choices = [("", "As this browser"), ("UTC", "UTC"), *named]  # type: ignore[attr-defined]
         self.fields["name"].widget.attrs["autocomplete"] = "name"
 
 
