@@ -26,6 +26,8 @@ TABS = (
     ("pool-promise", "Promises"),
     ("pool-hold", "Replicas by hand"),
 )
+BESIDE = (("fairness", "Fairness"), ("timeline", "Timeline"))
+"""Pages over all pools that show one of them with ``?pool=``."""
 
 
 class Tab(NamedTuple):
@@ -52,7 +54,8 @@ def pool_for_change(slug: str) -> Pool:
 
 def tabs_of(pool: Pool, current: str) -> list[Tab]:
     """The pages of a pool, ``current`` (a route name) marked."""
-    return [Tab(label, reverse(name, args=[pool.slug]), name == current) for name, label in TABS]
+    own = [Tab(label, reverse(name, args=[pool.slug]), name == current) for name, label in TABS]
+    return own + [Tab(label, f"{reverse(name)}?pool={pool.slug}", name == current) for name, label in BESIDE]
 
 
 def pool_context(request: HttpRequest, pool: Pool, current: str) -> dict[str, Any]:

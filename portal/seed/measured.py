@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
 
 from portal.seed.history import DAY, HOUR, NOTHING, Spell, floor, run
 
@@ -37,6 +40,19 @@ SPANS = f"""
 INSERT INTO pools_fairnessspan (span_s, satisfied_least, {_COLUMNS})
 SELECT %(span)s, 0.7, {_MOMENT.format(seconds="%(span)s", seconds_each="%(span)s")}
 """
+SUMS = """
+INSERT INTO pools_pool{level} (at, pool_id, capacity, promised, use, hold, ready, pending, wanted, contended, lag_ms,
+                               refused{names})
+SELECT pool.at, 0, {levels}, sum(ready), sum(pending), sum(wanted), bool_or(contended),
+       max(lag_ms), coalesce((
+           SELECT jsonb_object_agg(code, n) FROM (
+               SELECT r.key AS code, sum(r.value::bigint) AS n
+               FROM pools_pool{level} one, LATERAL jsonb_each_text(one.refused) AS r
+               WHERE one.at = pool.at AND one.pool_id = ANY(%(pools)s) GROUP BY r.key
+           ) counted), '{{}}'){values}
+FROM pools_pool{level} pool WHERE pool_id = ANY(%(pools)s) GROUP BY pool.at
+ON CONFLICT (at, pool_id) DO NOTHING
+"""
 ADVICE = """
 INSERT INTO pools_advicehour (pool_id, at, "right", few, many, ran_right, ran_few, ran_many)
 SELECT p.id, s.at, 60 - w.off, w.off / 3, w.off - w.off / 3, 60 - w.off / 2, w.off / 4, w.off / 2 - w.off / 4
@@ -55,6 +71,28 @@ def fairness_write(pool_ids: Sequence[int], shown: Sequence[int], now: datetime)
     return done + run(SPANS, floor(now, "hour"), Spell(30 * DAY, HOUR, 7200), span=3600, **given)
 
 
+def sums_write(pool_ids: Sequence[int]) -> int:
+    """The sums over all pools, as the overview's tick keeps them: pool 0 at every level."""
+    done = 0
+    levels = ", ".join(_summed(name) for name in ("capacity", "promised", "use", "hold"))
+    for level in ("sample", "minute", "hour"):
+        rolled = level != "sample"
+        names = ", ready_least, headroom" if rolled else ""
+        values = f", sum(ready_least), {_summed('headroom')}" if rolled else ""
+        done += _execute(SUMS.format(level=level, names=names, values=values, levels=levels), {"pools": list(pool_ids)})
+    return done
+
+
 def advice_write(pool_ids: Sequence[int], now: datetime) -> int:
     """Minutes of good and bad advice, by the hour over a week."""
     return run(ADVICE, floor(now, "hour"), Spell(7 * DAY, HOUR, 3600), pools=list(pool_ids))
+
+
+def _summed(name: str) -> str:
+    return f"ARRAY[{', '.join(f'sum({name}[{d}])' for d in (1, 2, 3))}]"
+
+
+def _execute(statement: str, values: dict[str, Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)

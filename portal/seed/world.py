@@ -108,6 +108,7 @@ def _write(size: Size, seed: int, password: str, now: datetime, mark: str, say: 
         part = plain[start : start + 10]
         say("history of entitlements", history.entitlements_sample(part, history.COARSE, now))
     say("history of pools", history.pools_sample([pool.pk for pool in pools], now))
+    say("sums", measured.sums_write([pool.pk for pool in pools]))
     history.rolled_up(now)
     say("fairness", measured.fairness_write([pool.pk for pool in pools], shown, now))
     say("advice", measured.advice_write([pool.pk for pool in pools], now))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
+from pools.models import ScalingDecision
+from portal.lib.clock import now
 from tests.browser.conftest import Opens, Site
 from tests.browser.test_live import until
+from tests.browser.test_look import serious
 from tests.cast import pool_make
-from tests.portal_cast import publish
+from tests.portal_cast import publish, tick_kept
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 LAST = "document.getElementById('chart-use').data[0].y.slice(-1)[0]"
@@ -71,3 +75,66 @@ def test_overview_says_that_the_socket_is_lost_polls_and_comes_back(site: Site, 
     site.publish(waiting=2)
     expect(page.locator('[data-tile="waiting"] [data-part="value"]')).to_have_text("2")
     expect(page.locator("#age")).to_have_attribute("data-state", "live")
+
+
+def test_explain_opens_by_keyboard_in_a_dialog_and_gives_the_focus_back(site: Site, opens: Opens) -> None:
+    tick_kept(site.world.pool)
+    site.publish()
+    page = opens("olga@example.org", "/fairness/?pool=chat-8b")
+    why = page.get_by_role("button", name="Explain Eve")
+    why.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("#explain-dialog")
+    expect(dialog).to_have_attribute("open", "")
+    expect(dialog.locator(".formula .result b")).to_be_visible()
+    expect(dialog).to_contain_text("What would change it")
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+    expect(dialog).not_to_have_attribute("open", "")
+    expect(why).to_be_focused()
+    page.get_by_role("link", name="Fairness", exact=True).first.focus()
+    weight = page.locator(f'#fair-rows a[href="/entitlements/{site.world.eve.slug}/explain/"]')
+    weight.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.address}/entitlements/{site.world.eve.slug}/explain/")
+    expect(page.locator("h1")).to_have_text("Why these numbers")
+    assert serious(page) == []
+    assert site.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_full_explanation_fits_small_screens_and_reads_well(dark: bool, site: Site, opens: Opens) -> None:
+    tick_kept(site.world.pool)
+    page = opens("eda@example.org", "/t/eve/explain/", dark=dark)
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{wide} px too wide at {width}"
+    assert serious(page) == []
+    assert site.complaints == []
+
+
+def test_the_timeline_is_walked_by_keyboard(site: Site, opens: Opens) -> None:
+    moment = now()
+    for number, (before, chosen) in enumerate(((1, 2), (2, 3))):
+        ScalingDecision.objects.create(
+            pool=site.world.pool, at=moment - timedelta(seconds=30 + number), ready=1, pending=0, before=before,
+            floor=1, need=1.7, chosen=chosen, code="up", reason="Demand.", applied=True,
+        )  # fmt: skip
+    page = opens("olga@example.org", "/timeline/?pool=chat-8b")
+    expect(page.locator("#chart-timeline .main-svg").first).to_be_visible()
+    first, second = page.locator("#event-0"), page.locator("#event-1")
+    first.focus()
+    until(page, "((document.getElementById('chart-timeline').layout || {}).shapes || []).length === 1")
+    page.keyboard.press("ArrowDown")
+    expect(second).to_be_focused()
+    page.locator("#pool").focus()
+    until(page, "((document.getElementById('chart-timeline').layout || {}).shapes || []).length === 0")
+    page.get_by_label("Scaling decisions").uncheck()
+    page.wait_for_url(re.compile("kind=tier"))
+    assert "kind=scaling" not in page.url
+    expect(page.locator("text=Nothing of these kinds happened")).to_be_visible()
+    page.get_by_role("link", name="Show every kind").click()
+    expect(page.locator(".event")).to_have_count(2)
+    assert serious(page) == []
+    assert site.complaints == []

@@ -14,7 +14,7 @@ from pools.mechanism.tick_types import PATIENCE_S
 from pools.models import Entitlement, Pool
 from pools.selectors.explain import records_read
 from pools.selectors.overview import PoolRow, rows_fresh
-from pools.web.pool_common import pool_of
+from pools.web.pool_common import pool_of, tabs_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import fair_figures, fair_reads, reads
 from portal.dashboards.fair_reads import PoolFairness
@@ -113,6 +113,7 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {
         "nav": "fairness",
         "pool": found,
+        "tabs": tabs_of(found, "fairness"),
         "state": state,
         "at": datetime.fromtimestamp(state.at_ms / 1000, UTC) if state is not None else None,
         "sentence": fairness_sentence(state, names, seen),

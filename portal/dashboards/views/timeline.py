@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from pools.models import Pool
 from pools.selectors.overview import rows_fresh
-from pools.web.pool_common import pool_of
+from pools.web.pool_common import pool_of, tabs_of
 from portal.accounts.access import reads_everything
 from portal.dashboards import fair_reads, reads, timeline_reads
 from portal.dashboards.live_state import parse
@@ -43,6 +43,7 @@ def timeline(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "nav": "timeline",
         "pool": found,
+        "tabs": tabs_of(found, "timeline"),
         "pools": pools if slug in pools else [slug, *pools],
         "events": happened,
         "more": more,
