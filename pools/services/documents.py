@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 from django.db.models import Q
 
 from pools.choices import EntitlementState
 from pools.counters.keys import POOLS_KEY, REVOKED_CHANNEL, key_document
-from pools.models import Entitlement, Pool
+from pools.models import Entitlement, Pool, Tier
 from pools.services.configuring import counters_configure
 from pools.services.routes import route_publish
 from pools.services.store import counters, hot
@@ -145,27 +145,31 @@ def document_of(key: ApiKey, models: dict[str, Any]) -> bytes:
 
 def models_of(tenant_ids: Iterable[int], now: datetime) -> dict[int, dict[str, Any]]:
     """Tenant id → model name → what its keys may use there. Of several windows in a pool, the present one counts."""
+    # Plain rows, with pools and tiers read once: this runs every few seconds over every entitlement there is.
     rows = (
         Entitlement.objects.filter(tenant_id__in=list(tenant_ids), pool__archived_at__isnull=True)
         .filter(Q(valid_until__isnull=True) | Q(valid_until__gt=now - timedelta(hours=1)))
-        .select_related("tier__current", "pool")
         .order_by("pool_id", "-valid_from", "pk")
+        .values_list("pk", "tenant_id", "pool_id", "tier_id", "state", "valid_from", "valid_until")
     )
-    chosen: dict[tuple[int, int], Entitlement] = {}
-    for row in rows:
+    chosen: dict[tuple[int, int], _Window] = {}
+    for row in map(_Window._make, rows.iterator(chunk_size=5000)):
         best = chosen.get((row.tenant_id, row.pool_id))
         if best is None or _standing(row, now) > _standing(best, now):
             chosen[row.tenant_id, row.pool_id] = row
+    pools = dict(Pool.objects.values_list("pk", "model_name"))
+    tiers = {tier.pk: tier for tier in Tier.objects.select_related("current")}
     found: dict[int, dict[str, Any]] = defaultdict(dict)
     for row in chosen.values():
-        version = row.tier.current
+        tier = tiers[row.tier_id]
+        version = tier.current
         if version is None:
             continue
-        found[row.tenant_id][row.pool.model_name] = {
+        found[row.tenant_id][pools[row.pool_id]] = {
             "pool_id": row.pool_id,
             "entitlement_id": row.pk,
-            "service_class": row.tier.service_class,
-            "tier": row.tier.slug,
+            "service_class": tier.service_class,
+            "tier": tier.slug,
             "default_max_tokens": version.default_max_tokens,
             "largest_max_tokens": version.largest_max_tokens,
             "hold_ms": version.hold_ms,
@@ -174,7 +178,19 @@ def models_of(tenant_ids: Iterable[int], now: datetime) -> dict[int, dict[str, A
     return found
 
 
-def _standing(row: Entitlement, now: datetime) -> int:
+class _Window(NamedTuple):
+    """What :func:`models_of` reads of an entitlement, in the order of its columns."""
+
+    pk: int
+    tenant_id: int
+    pool_id: int
+    tier_id: int
+    state: str
+    valid_from: datetime
+    valid_until: datetime | None
+
+
+def _standing(row: _Window, now: datetime) -> int:
     """2: its window is open; 1: it is still to come; 0: it is over (kept an hour, so that the refusal can say so)."""
     if row.state == EntitlementState.EXPIRED or (row.valid_until is not None and row.valid_until <= now):
         return 0
