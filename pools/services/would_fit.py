@@ -102,6 +102,17 @@ def request_fits(entitlement: Entitlement, terms: Terms, state: OneState, size: 
     return _answer(decision, cost, wanted, largest, state)
 
 
+def usual_wait(entitlement: Entitlement, usual: tuple[float, float, float]) -> tuple[int, str] | None:
+    """(milliseconds, refusal code) until a request of the usual size (tokens, KV bytes, slots) would be let in; (0, "")
+    when it would be now, None when waiting does not help. Raises CounterUnavailable."""
+    tokens, kv_bytes, seats = (max(0, round(value)) for value in usual)
+    decision = _decide(entitlement, state_of(entitlement), Cost(tokens, kv_bytes, max(1, seats)))
+    if decision.admitted:
+        return 0, ""
+    code = Refusal(decision.code)
+    return (decision.wait_ms, code.code) if REFUSAL_RULES[code].transient else None
+
+
 def _too_large(terms: Terms, size: RequestSize, wanted: int) -> tuple[str, str, str] | None:
     """What the gateway itself refuses before it asks the store: (code, label, sentence)."""
     context, largest = terms.profile.context_length, terms.version.largest_max_tokens

@@ -246,19 +246,18 @@ def debt_line(points: Sequence[tuple[datetime, float]], unit: str = "tokens owed
     return {"data": traces, "layout": shape, "meta": {}}
 
 
-def usage_bars(rows: Sequence[tuple[datetime, float, float]], step_s: int) -> Figure:
-    """Input and output tokens per step."""
-    x = [moment(at) + step_s * 500 for at, _, _ in rows]
+def usage_bars(series: Sequence[tuple[str, Mapping[datetime, float]]], step_s: int) -> Figure:
+    """Tokens per step, stacked: input and output, or the largest of a grouping and the others. Shades of one colour."""
     traces = [
         {
             "type": "bar",
-            "name": name,
-            "x": x,
-            "y": [row[index] for row in rows],
+            "name": name if len(name) <= 40 else f"{name[:39]}…",
+            "x": [moment(at) + step_s * 500 for at in values],
+            "y": list(values.values()),
             "width": step_s * 1000 * 0.86,
-            "marker": {"color": color},
+            "marker": {"color": "@other" if name == "others" else f"@accent/{(len(series) - 1 - index) % SHADES}"},
             "hovertemplate": "%{y:.3~s}",
         }
-        for index, name, color in ((1, "Input", "@above"), (2, "Output", "@elastic"))
+        for index, (name, values) in enumerate(series)
     ]
     return {"data": traces, "layout": layout(f"tokens per {_span(step_s)}", barmode="stack", bargap=0), "meta": {}}

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import F, Sum
+from django.db.models import Sum
 
-from billing.models import Account, Entry, UsageHour, UsageMinute
+from billing.models import Account, Entry
 from pools.choices import EntitlementState
 from pools.models import Entitlement
-from portal.accounts.models import ApiKey, Tenant
+from portal.accounts.models import Tenant
 from portal.dashboards.live_state import Triple
 from portal.dashboards.series import Range
 
@@ -37,68 +37,6 @@ def usual_request(tenant: Tenant, entitlement_id: int) -> Triple:
         means: Any = cursor.fetchone() or (None, None, None)
     tokens, kv_bytes, slots = means
     return DEFAULT_USUAL if tokens is None else (float(tokens), float(kv_bytes), float(slots))
-
-
-class UsageRow(NamedTuple):
-    """Usage of one key of one entitlement."""
-
-    key: str
-    pool: str
-    requests: int
-    failed: int
-    input_tokens: int
-    output_tokens: int
-    charged_tokens: int
-    ttft_ms: float | None
-
-
-def _model(span: Range) -> type[UsageMinute] | type[UsageHour]:
-    return UsageMinute if span.seconds <= 86_400 else UsageHour
-
-
-def usage_by_key(tenant: Tenant, span: Range, now: datetime) -> list[UsageRow]:
-    """Usage over a span, by key and pool, most tokens first."""
-    found: Any = (
-        _model(span)
-        .objects.filter(tenant_id=tenant.pk, at__gte=now - timedelta(seconds=span.seconds))
-        .values("key_id", "entitlement_id")
-        .annotate(
-            **{
-                f"sum_{name}": Sum(name)
-                for name in ("requests", "failed", "input_tokens", "output_tokens", "charged_tokens")
-            },
-            ttft=Sum("ttft_ms_sum"),
-            ttft_n=Sum("ttft_count"),
-        )
-        .order_by(F("sum_charged_tokens").desc())[:500]
-    )
-    keys = {key.pk: f"{key.name} ({key.prefix}…)" for key in ApiKey.objects.filter(tenant=tenant)}
-    pools = dict(Entitlement.objects.filter(tenant=tenant).values_list("pk", "pool__slug"))
-    return [
-        UsageRow(
-            keys.get(row["key_id"], "no key"),
-            pools.get(row["entitlement_id"], "?"),
-            row["sum_requests"],
-            row["sum_failed"],
-            row["sum_input_tokens"],
-            row["sum_output_tokens"],
-            row["sum_charged_tokens"],
-            row["ttft"] / row["ttft_n"] if row["ttft_n"] else None,
-        )
-        for row in found
-    ]
-
-
-def usage_steps(tenant: Tenant, span: Range, now: datetime) -> tuple[int, list[tuple[datetime, float, float]]]:
-    """(seconds per step, [(step, input tokens, output tokens)])."""
-    step_s = {900: 60, 3600: 60, 86_400: 1800}.get(span.seconds, 10_800)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT date_bin(%s, at, TIMESTAMPTZ '2020-01-01') AS bin, sum(input_tokens), sum(output_tokens)"  # noqa: S608
-            f" FROM {_model(span)._meta.db_table} WHERE tenant_id = %s AND at >= %s GROUP BY bin ORDER BY bin",
-            [str(timedelta(seconds=step_s)), tenant.pk, now - timedelta(seconds=span.seconds)],
-        )
-        return step_s, [(at, float(a), float(b)) for at, a, b in cursor.fetchall()]
 
 
 class Posting(NamedTuple):

@@ -18,6 +18,7 @@ from portal.dashboards import tenant_reads
 from portal.dashboards.live_state import LiveRow
 from portal.dashboards.series import RANGES, bullets, range_of
 from portal.dashboards.tenants_now import entitlements_now
+from portal.dashboards.usage_reads import usage_rows
 from portal.dashboards.views.audit import line
 from portal.lib.clock import now_ms
 from portal.people.invitations import invitation_list
@@ -84,7 +85,7 @@ def entitlements(request: HttpRequest, tenant: Tenant, now: datetime) -> Context
 def usage(request: HttpRequest, tenant: Tenant, now: datetime) -> Context:
     """Tokens over a range, by key and pool."""
     span = range_of(request.GET.get("range", "24h"))
-    return {"rows": tenant_reads.usage_by_key(tenant, span, now)[:PAGE], "ranges": RANGES, "range": span}
+    return {"rows": usage_rows(tenant, span, now, most=PAGE), "ranges": RANGES, "range": span}
 
 
 def keys(request: HttpRequest, tenant: Tenant, now: datetime) -> Context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from portal.dashboards import fair_urls, tenant_urls, watch_urls
-from portal.dashboards.views import endpoint_deeds, pool, pool_charts, search, tenant, tier_shadow
+from portal.dashboards.views import endpoint_deeds, pool, pool_charts, search, tenant, tenant_usage, tier_shadow
 
 urlpatterns = [
     path("search/", search.results, name="search"),
@@ -27,9 +27,10 @@ urlpatterns = [
     path("t/<slug:slug>/", tenant.home, name="tenant-home"),
     path("t/<slug:slug>/charts/", tenant.charts, name="tenant-charts"),
     path("t/<slug:slug>/live/", tenant.live, name="tenant-live"),
-    path("t/<slug:slug>/usage/", tenant.usage, name="tenant-usage"),
-    path("t/<slug:slug>/usage/chart/", tenant.usage_chart, name="tenant-usage-chart"),
-    path("t/<slug:slug>/usage.csv", tenant.usage_csv, name="tenant-usage-csv"),
+    path("t/<slug:slug>/wait/", tenant.wait, name="tenant-wait"),
+    path("t/<slug:slug>/usage/", tenant_usage.usage, name="tenant-usage"),
+    path("t/<slug:slug>/usage/chart/", tenant_usage.chart, name="tenant-usage-chart"),
+    path("t/<slug:slug>/usage.csv", tenant_usage.usage_csv, name="tenant-usage-csv"),
     path("t/<slug:slug>/debt/", tenant.debt, name="tenant-debt"),
     path("t/<slug:slug>/debt/chart/", tenant.debt_chart, name="tenant-debt-chart"),
 ]

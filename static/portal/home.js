@@ -23,6 +23,7 @@
     if (row[11] === "bound" || row[11] === "degraded") put(document.getElementById("sentence"), sentence(row));
     KEYS.forEach(function (key, index) {
       put(root.querySelector('[data-now="' + index + '"]'), N.of(row[2][index], row[3][index], index));
+      put(root.querySelector('[data-free="' + index + '"]'), N.amount(Math.max(0, row[12][index]), index));
     });
     var debt = root.querySelector('[data-part="debt"]');
     put(debt, row[7] > 0.005 ? "owed " + N.percent(row[7]) : row[7] < -0.005 ? "above " + N.percent(-row[7]) : "even");

@@ -214,6 +214,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tenant-charts": (VIEWERS, NONE),
     "tenant-explain": (VIEWERS, NONE),
     "tenant-live": (VIEWERS, NONE),
+    "tenant-wait": (VIEWERS, NONE),
     "tenant-usage": (VIEWERS, NONE),
     "tenant-usage-chart": (VIEWERS, NONE),
     "tenant-usage-csv": (VIEWERS, NONE),

@@ -1,35 +1,37 @@
-"""A tenant's own pages: home, usage, debt."""
+"""A tenant's own pages: home and debt."""
 
 from __future__ import annotations
 
-import csv
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from pools.counters.types import CounterUnavailable
 from pools.models import Entitlement
 from pools.selectors.live import live_for_tenant
+from pools.selectors.own import own_entitlement, own_pools
 from pools.services.amounts import cap_of
+from pools.services.would_fit import usual_wait
+from pools.web.limits import wait_words
 from portal.accounts.access import tenant_page
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant
-from portal.dashboards import figures, reads, tenant_reads
-from portal.dashboards.advice import refusal_rows
+from portal.dashboards import figures, numbers, reads, tenant_reads
+from portal.dashboards.advice import refusal_rows, words
 from portal.dashboards.live_state import LiveRow, LiveState, Triple, parse
-from portal.dashboards.series import DIMENSIONS, RANGES, Range, bullets, debt_words, fit, fit_sentence, range_of
+from portal.dashboards.series import DIMENSIONS, RANGES, Range, debt_words, fit, fit_sentence, range_of
+from portal.dashboards.usage_reads import usage_rows
 from portal.dashboards.views.common import json, page, recent
 from portal.lib.clock import now, now_ms
 from portal.lib.scope import tenant_scope
 
 
-def _chosen(request: HttpRequest, rows: list[Entitlement]) -> Entitlement | None:
-    slug = request.GET.get("pool")
-    if not slug:
-        return rows[0] if rows else None
-    found = next((row for row in rows if row.pool.slug == slug), None)
-    if found is None:
+def _chosen(request: HttpRequest, tenant: Tenant, moment: datetime) -> Entitlement | None:
+    slug = request.GET.get("pool", "").strip().replace("\x00", "")[:63]
+    found = own_entitlement(tenant, slug, moment)
+    if slug and found is None:
         raise Http404("This tenant holds no entitlement in a pool of that name.")
     return found
 
@@ -40,14 +42,14 @@ def home(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """What fits now, what binds, what was refused, what is owed."""
     moment = now()
     with tenant_scope(tenant.pk):
-        rows = tenant_reads.entitlements_of(tenant)
-        chosen = _chosen(request, rows)
+        chosen = _chosen(request, tenant, moment)
         balance = tenant_reads.debt_balance(tenant)
-        usage = tenant_reads.usage_by_key(tenant, RANGES[2], moment)[:6]
+        usage = usage_rows(tenant, RANGES[2], moment, "key", 6)
         context: dict[str, Any] = {
             "nav": "tenant-home",
             "tenant": tenant,
-            "entitlements": rows,
+            "pools": own_pools(tenant),
+            "chosen": chosen.pool.slug if chosen is not None else "",
             "entitlement": chosen,
             "balance": balance,
             "usage": usage,
@@ -66,7 +68,8 @@ def home(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         row=row,
         usual=usual,
         sentence=sentence(chosen, state, row, usual),
-        bullets=bullets(row),
+        rooms=rooms(row),
+        wait=wait_of(chosen, usual),
         debt=debt_words(row.debt) if row is not None else "",
         priority=1 + chosen.pool.alpha_debt * row.debt if row is not None and row.debt > 0 else 1.0,
         refusals=refusal_rows(counts),
@@ -75,6 +78,43 @@ def home(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         dimensions=DIMENSIONS,
     )
     return page(request, "dashboards/tenant_home.html", context, charts=True)
+
+
+def rooms(row: LiveRow | None) -> list[tuple[str, str, str, str, str]]:
+    """Per dimension: its key and title, use of limit, what is free below the limit, the burst ceiling."""
+    found = []
+    for index, (key, title) in enumerate(DIMENSIONS):
+        if row is None:
+            found.append((key, title, "", numbers.NONE, numbers.NONE))
+            continue
+        used = numbers.of(row.use[index], row.limit[index], index)
+        free = numbers.amount(max(0.0, row.headroom[index]), index)
+        found.append((key, title, used, free, numbers.amount(row.cap[index], index)))
+    return found
+
+
+def wait_of(chosen: Entitlement, usual: Triple) -> str:
+    """How long a request of the usual size would wait now; empty where nothing can be said."""
+    try:
+        waits = usual_wait(chosen, usual)
+    except CounterUnavailable:
+        return ""
+    if waits is None:
+        return "waiting does not help: see your limits"
+    return f"about {wait_words(waits[0])} ({words(waits[1])})" if waits[1] else "none: it would be let in at once"
+
+
+@tenant_page(TenantRole.VIEWER)
+@require_safe
+def wait(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """The expected wait alone; asked again every few seconds by the home page."""
+    with tenant_scope(tenant.pk):
+        chosen = _chosen(request, tenant, now())
+        usual = tenant_reads.usual_request(tenant, chosen.pk) if chosen is not None else tenant_reads.DEFAULT_USUAL
+    text = wait_of(chosen, usual) if chosen is not None else ""
+    response = HttpResponse(text or numbers.NONE, content_type="text/plain; charset=utf-8")
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def sentence(chosen: Entitlement, state: LiveState | None, row: LiveRow | None, usual: Triple) -> str:
@@ -92,7 +132,7 @@ def charts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """The home page's small multiples and refusals of the last 15 minutes."""
     moment, span = now(), range_of(request.GET.get("range"))
     with tenant_scope(tenant.pk):
-        chosen = _chosen(request, tenant_reads.entitlements_of(tenant))
+        chosen = _chosen(request, tenant, moment)
         if chosen is None:
             return json({"empty": True})
         points = reads.entitlement_history(chosen.pk, span, moment)
@@ -116,61 +156,16 @@ def charts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 def live(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """The latest live message of one pool, this tenant's rows only: polled while the websocket is lost."""
     with tenant_scope(tenant.pk):
-        chosen = _chosen(request, tenant_reads.entitlements_of(tenant))
+        chosen = _chosen(request, tenant, now())
     text = reads.live_text(chosen.pool_id) if chosen is not None else None
     response = HttpResponse(live_for_tenant(text, tenant.pk) if text else "{}", content_type="application/json")
     response["Cache-Control"] = "no-store"
     return response
 
 
-@tenant_page(TenantRole.VIEWER)
-@require_safe
-def usage(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """Usage over a range, by key and pool."""
-    span = range_of(request.GET.get("range", "24h"))
-    with tenant_scope(tenant.pk):
-        rows = tenant_reads.usage_by_key(tenant, span, now())
-    totals = {
-        name: sum(getattr(row, name) for row in rows)
-        for name in ("requests", "failed", "input_tokens", "output_tokens")
-    }
-    context = {"nav": "tenant-usage", "tenant": tenant, "rows": rows, "ranges": RANGES, "range": span, "totals": totals}
-    return page(request, "dashboards/tenant_usage.html", context, charts=True)
-
-
-@tenant_page(TenantRole.VIEWER)
-@require_safe
-def usage_chart(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """The usage page's figure."""
-    span = range_of(request.GET.get("range", "24h"))
-    with tenant_scope(tenant.pk):
-        step_s, rows = tenant_reads.usage_steps(tenant, span, now())
-    return json({"usage": figures.usage_bars(rows, step_s), "range": _window(span), "empty": not rows})
-
-
-@tenant_page(TenantRole.VIEWER)
-@require_safe
-def usage_csv(request: HttpRequest, tenant: Tenant) -> HttpResponse:
-    """The usage table as CSV; text that a spreadsheet could take for a formula is quoted with an apostrophe."""
-    span = range_of(request.GET.get("range", "24h"))
-    with tenant_scope(tenant.pk):
-        rows = tenant_reads.usage_by_key(tenant, span, now())
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="usage-{tenant.slug}-{span.name}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(tenant_reads.UsageRow._fields)
-    for row in rows:
-        writer.writerow([_plain(value) for value in row])
-    return response
-
-
 def _window(span: Range) -> dict[str, int]:
     """What the chart shows, however little of it is known."""
     return {"seconds": span.seconds, "end": now_ms()}
-
-
-def _plain(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 @tenant_page(TenantRole.VIEWER)
