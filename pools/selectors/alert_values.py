@@ -15,17 +15,18 @@ from pools.choices import EndpointState
 from pools.mechanism.alerting import Totals, headroom_percent, refused_percent
 from pools.models import Endpoint, Pool
 from pools.models.alerts import Metric
-from pools.selectors.live import KEPT_S, ROW, live_latest
+from pools.selectors.overview import PoolRow, rows_read
 from portal.lib.hot import hot
 
 MOST_POOLS = 5000
 FAILED_FOR = timedelta(minutes=5)
 SILENT_SCRAPES = 3
 TICK_MS = 1000
+KNOWN_MS = 120_000
+"""A row that is older says nothing about now, but that the tick is late."""
 TOTALS_KEY = "tp:alerts:totals"
 TOTALS_KEPT = 16
 DIMENSION_NAMES = ("tokens/s", "KV cache", "concurrency")
-_ENTITLEMENT, _DEBT = ROW.index("entitlement_id"), ROW.index("debt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,17 @@ def alert_values(now: datetime, *, remember: bool = False) -> dict[int, PoolValu
     rows = Pool.objects.filter(archived_at__isnull=True).order_by("pk")
     pools = list(rows.values_list("pk", "slug", "created_at", "wanted_replicas")[:MOST_POOLS])
     ids = [pool_id for pool_id, _, _, _ in pools]
-    states = {pool_id: orjson.loads(text) for pool_id, text in live_latest(ids).items()}
+    now_ms = int(now.timestamp() * 1000)
+    rows_by_id = {row.pool_id: row for row in rows_read()}
+    states = {pool_id: row for pool_id, row in rows_by_id.items() if now_ms - row.at < KNOWN_MS}
     totals = _totals(states, remember)
     failed, drifts = _failed(now), _drifts(ids)
-    now_ms = int(now.timestamp() * 1000)
     found = {}
     for pool_id, slug, created_at, wanted in pools:
         state = states.get(pool_id)
         values: dict[str, float | None] = {
             Metric.REFUSAL_RATE: refused_percent(totals.get(pool_id, ())) if state else None,
-            Metric.TICK_LAG: _lag_ms(state, now_ms, created_at),
+            Metric.TICK_LAG: _lag_ms(rows_by_id.get(pool_id), now_ms, created_at),
             Metric.DRIFT: drifts.get(pool_id),
             Metric.ENDPOINT_FAILURE: float(failed.get(pool_id, 0)),
         }
@@ -75,43 +77,40 @@ def alert_values(now: datetime, *, remember: bool = False) -> dict[int, PoolValu
     return found
 
 
-def _headroom(state: Mapping[str, Any] | None, wanted: int, details: dict[str, Any]) -> float | None:
+def _headroom(state: PoolRow | None, wanted: int, details: dict[str, Any]) -> float | None:
     if state is None:
         return None
-    pool = state["pool"]
-    found = headroom_percent(pool["capacity"], pool["hold"], pool["use"])
+    found = headroom_percent(state.capacity, state.hold, state.use)
     if found is None:  # no replica is ready: nothing is free, unless none is wanted
         return 0.0 if wanted else None
     details[Metric.HEADROOM] = DIMENSION_NAMES[found[1]]
     return found[0]
 
 
-def _debt(state: Mapping[str, Any] | None, details: dict[str, Any]) -> float | None:
+def _debt(state: PoolRow | None, details: dict[str, Any]) -> float | None:
     if state is None:
         return None
-    worst = max(state["rows"], key=lambda row: float(row[_DEBT]), default=None)
-    if worst is None:
-        return 0.0
-    details[Metric.DEBT] = int(worst[_ENTITLEMENT])
-    return max(0.0, 100.0 * float(worst[_DEBT]))
+    if state.debtor:
+        details[Metric.DEBT] = state.debtor
+    return 100.0 * state.largest_debt
 
 
-def _lag_ms(state: Mapping[str, Any] | None, now_ms: int, created_at: datetime) -> float | None:
-    """A tick that does not come at all is late by the age of its last message."""
-    if state is not None:
-        return float(max(state["pool"]["lag_ms"], now_ms - state["at"] - TICK_MS, 0))
-    young = now_ms - created_at.timestamp() * 1000 < KEPT_S * 1000
-    return None if young else KEPT_S * 1000.0
+def _lag_ms(row: PoolRow | None, now_ms: int, created_at: datetime) -> float | None:
+    """A tick that does not come at all is late by the age of its last row."""
+    if row is not None:
+        return float(max(row.lag_ms, now_ms - row.at - TICK_MS, 0))
+    young = now_ms - created_at.timestamp() * 1000 < KNOWN_MS
+    return None if young else float(KNOWN_MS)
 
 
-def _totals(states: Mapping[int, Mapping[str, Any]], remember: bool) -> dict[int, list[Totals]]:
+def _totals(states: Mapping[int, PoolRow], remember: bool) -> dict[int, list[Totals]]:
     """The running totals seen in the last minute, the present ones last."""
     kept = cast(bytes | None, hot().get(TOTALS_KEY))
     before: dict[str, list[list[int]]] = orjson.loads(kept) if kept else {}
     found: dict[int, list[Totals]] = {}
     for pool_id, state in states.items():
         seen = [Totals(*one) for one in before.get(str(pool_id), ())]
-        fresh = Totals(state["at"], state["pool"].get("admitted_total", 0), state["pool"].get("refused_total", 0))
+        fresh = Totals(state.at, state.admitted_total, state.refused_total)
         if seen and any(new < old for new, old in zip(fresh, seen[-1], strict=True)):
             seen = []  # the store began anew
         if not seen or fresh.at_ms > seen[-1].at_ms:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import orjson
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, Q, QuerySet, Value, When
 
 from pools.models import Alert, AlertDelivery, AlertRule
 from pools.models.alerts import Metric
@@ -18,7 +18,7 @@ from portal.lib.hot import hot
 OPEN_KEY = "tp:alerts:open"
 VALUES_KEY = "tp:alerts:values"
 OPEN_KEPT_S = 60
-MOST_OPEN = 300
+MOST_OPEN = 100
 PAGE = 50
 SEVERE_FIRST = ("critical", "warning", "notice")
 Rows = tuple[list[Any], int | None]
@@ -44,11 +44,10 @@ def values_latest() -> dict[int, dict[str, float | None]]:
 
 
 def open_alerts() -> list[Alert]:
-    """Open alerts, the severe first, then the oldest; at most 300."""
+    """Open alerts, the severe first, then the oldest; at most 100."""
     rows = Alert.objects.filter(opened_at__isnull=False, cleared_at__isnull=True).select_related("rule", "pool")
-    found = list(rows.order_by("opened_at", "pk")[: 4 * MOST_OPEN])
-    found.sort(key=lambda alert: SEVERE_FIRST.index(alert.level) if alert.level in SEVERE_FIRST else 1)
-    return found[:MOST_OPEN]
+    severe = Case(*(When(level=name, then=Value(place)) for place, name in enumerate(SEVERE_FIRST)), default=Value(1))
+    return list(rows.order_by(severe, "opened_at", "pk")[:MOST_OPEN])
 
 
 def rules() -> list[AlertRule]:

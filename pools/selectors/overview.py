@@ -6,7 +6,7 @@ megabytes. Arrays of three are (tokens per second, KV bytes, sequences). In hist
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -31,7 +31,8 @@ Amounts = list[float]
 
 class PoolRow(NamedTuple):
     """One pool. ``refused`` counts by reason since the pool's previous row, ``refused_per_minute`` at that rate;
-    ``waiting`` requests queue inside its endpoints; ``owed`` entitlements have a debt above 1 %."""
+    ``waiting`` requests queue inside its endpoints; ``owed`` entitlements have a debt above 1 %, ``debtor`` is the id
+    of the one with the ``largest_debt`` (0: there is none). The totals only grow."""
 
     pool_id: int
     at: int
@@ -51,6 +52,10 @@ class PoolRow(NamedTuple):
     refused_per_minute: float
     owed: int
     lag_ms: int
+    admitted_total: int
+    refused_total: int
+    largest_debt: float
+    debtor: int
 
     @property
     def free(self) -> float:
@@ -101,18 +106,29 @@ def row_of(live: LiveMessage) -> PoolRow:
         round(sum(row[9] for row in live.rows), 1),
         sum(1 for row in live.rows if row[7] > OWED),
         pool.lag_ms,
+        *(pool.admitted_total, pool.refused_total),
+        *_largest_debt(live),
     )
+
+
+def _largest_debt(live: LiveMessage) -> tuple[float, int]:
+    worst = max(live.rows, key=lambda row: float(row[7]), default=None)
+    return (max(0.0, float(worst[7])), int(worst[0])) if worst is not None else (0.0, 0)
 
 
 def rows_read() -> list[PoolRow]:
     """Every row there is, however old, by pool id. One read of the hot store."""
-    found = cast(dict[bytes, bytes], hot().hgetall(ROWS_KEY))
-    rows = []
+    return sorted(rows_of(cast(dict[bytes, bytes], hot().hgetall(ROWS_KEY))).values())
+
+
+def rows_of(found: Mapping[bytes, bytes]) -> dict[int, PoolRow]:
+    """The rows in the hash as the store gives it, by pool id."""
+    rows = {}
     for text in found.values():
         fields = orjson.loads(text)
         if len(fields) == len(PoolRow._fields):  # else of another make; the next tick replaces it
-            rows.append(PoolRow(*fields))
-    return sorted(rows)
+            rows[int(fields[0])] = PoolRow(*fields)
+    return rows
 
 
 def overview_latest() -> bytes | None:

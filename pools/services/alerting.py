@@ -27,6 +27,18 @@ from portal.lib.hot import hot
 WATCH_LOCK = 0x616C7274  # advisory lock: one watch at a time
 READING_EVERY = timedelta(seconds=15)
 READ_KEY = "tp:alerts:read"
+STORED = {
+    "since": "timestamptz",
+    "value": "float8",
+    "worst": "float8",
+    "threshold": "float8",
+    "seen_at": "timestamptz",
+    "opened_at": "timestamptz",
+    "cleared_at": "timestamptz",
+    "sentence": "text",
+    "cleared_because": "text",
+}
+"""What a look changes in a row, with the types it has there."""
 Place = tuple[int, int]
 """Rule id and pool id."""
 
@@ -82,11 +94,24 @@ def _watch(values: Mapping[int, PoolValues], now: datetime, done: Watched) -> No
         dropped += [alert.pk for alert in held.values() if alert.opened_at is None]
         changed += _end(held, {name for name, alert in held.items() if alert.opened_at}, None, now, "no longer watched")
     Alert.objects.filter(pk__in=dropped).delete()
-    fields = ["value", "worst", "seen_at", "threshold", "sentence", "opened_at", "cleared_at", "cleared_because"]
-    Alert.objects.bulk_update(changed, fields, batch_size=500)
+    Alert.objects.bulk_create([alert for alert in changed if alert.pk is None], batch_size=500)
+    _store(changed)
     done.rules = len(rules)
     done.opened = [alert for alert in changed if alert.opened_at == now]
     done.cleared = [alert for alert in changed if alert.cleared_at == now]
+
+
+def _store(changed: list[Alert]) -> None:
+    """All changed rows in one statement: Django's bulk_update takes seconds of it where hundreds of alerts are open."""
+    if not changed:
+        return
+    columns = [[getattr(alert, name) for alert in changed] for name in ("pk", *STORED)]
+    kinds = ", ".join(f"%s::{kind}[]" for kind in ("bigint", *STORED.values()))
+    sets = ", ".join(f"{name} = new.{name}" for name in STORED)
+    names = ", ".join(("id", *STORED))
+    sql = f"UPDATE pools_alert AS old SET {sets} FROM unnest({kinds}) AS new({names}) WHERE old.id = new.id"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, columns)
 
 
 def _standing(alert: Alert, now: datetime) -> Standing:
@@ -105,14 +130,14 @@ def _write(
     value: float | None,
     now: datetime,
 ) -> list[Alert]:
-    """Rows of the levels that stand: new ones are created, known ones take the present value."""
+    """Rows of the levels that stand, not stored yet: new ones, and known ones with the present value."""
     changed = []
     for level in terms.levels:
         standing = after.get(level.name)
         if standing is None or value is None:
             continue
-        known = held.get(level.name)
-        alert = known or Alert(rule=rule, pool_id=one.pool_id, level=level.name, worst=value, since=now)
+        fresh = Alert(rule=rule, pool_id=one.pool_id, level=level.name, worst=value, since=now)
+        alert = held.get(level.name) or fresh
         alert.value, alert.threshold, alert.seen_at = value, level.value, now + timedelta(seconds=standing.seen)
         alert.since = now + timedelta(seconds=standing.since)
         alert.worst = min(alert.worst, value) if rule.below else max(alert.worst, value)
@@ -120,8 +145,6 @@ def _write(
             alert.opened_at = now
         if alert.opened_at in (None, now):
             alert.sentence = alert_sentence(rule.metric, one.slug, value, level, _detail(rule.metric, one, alert))
-        if known is None:
-            alert.save(force_insert=True)
         changed.append(alert)
     return changed
 

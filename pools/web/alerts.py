@@ -18,6 +18,7 @@ from pools.selectors.alerts import (
     alerts_past,
     deliveries,
     open_alerts,
+    open_by_level,
     open_counts,
     rules,
     values_latest,
@@ -102,12 +103,12 @@ def worst_value(rule: AlertRule, seen: dict[int, dict[str, float | None]]) -> fl
     return (min if rule.below else max)(known, default=None)
 
 
-def sentence(lines: list[OpenLine], rule_count: int, watched: bool) -> str:
+def sentence(counts: dict[str, int], rule_count: int, watched: bool) -> str:
     """What the page was opened for: is anything wrong?"""
-    if lines:
-        levels = [line.alert.level for line in lines]
-        parts = [f"{levels.count(level)} {level}" for level in SEVERE_FIRST if level in levels]
-        return f"{len(lines)} alert{' is' if len(lines) == 1 else 's are'} open: {', '.join(parts)}."
+    if counts:
+        total = sum(counts.values())
+        parts = [f"{counts[level]:,} {level}" for level in SEVERE_FIRST if level in counts]
+        return f"{total:,} alert{' is' if total == 1 else 's are'} open: {', '.join(parts)}."
     if not rule_count:
         return "Nothing is watched yet."
     if not watched:
@@ -120,7 +121,7 @@ def sentence(lines: list[OpenLine], rule_count: int, watched: bool) -> str:
 def alerts(request: HttpRequest) -> HttpResponse:
     """Open alerts first, then rules and channels, then the last messages."""
     moment = now()
-    lines, counts = open_lines(moment), open_counts()
+    lines, seen, counts = open_lines(moment), open_counts(), open_by_level()
     rule_rows = rule_lines(moment, lines)
     last, _ = deliveries("", None, "", None)
     context = {
@@ -129,8 +130,9 @@ def alerts(request: HttpRequest) -> HttpResponse:
         "rules": rule_rows,
         "channels": list(AlertChannel.objects.order_by("name")[:200]),
         "deliveries": last[:8],
-        "watched": counts is not None,
-        "sentence": sentence(lines, len(rule_rows), counts is not None),
+        "more": sum(counts.values()) - len(lines),
+        "watched": seen is not None,
+        "sentence": sentence(counts, len(rule_rows), seen is not None),
         "may_change": operates(request),
     }
     return page(request, "pools/alerts.html", context)
@@ -140,13 +142,14 @@ def alerts(request: HttpRequest) -> HttpResponse:
 @require_safe
 def open_part(request: HttpRequest) -> HttpResponse:
     """The open alerts alone, fetched every few seconds by the page."""
-    moment, counts = now(), open_counts()
+    moment, seen, counts = now(), open_counts(), open_by_level()
     lines = open_lines(moment)
     rule_count = AlertRule.objects.filter(enabled=True).count()
     context = {
         "lines": lines,
-        "watched": counts is not None,
-        "sentence": sentence(lines, rule_count, counts is not None),
+        "more": sum(counts.values()) - len(lines),
+        "watched": seen is not None,
+        "sentence": sentence(counts, rule_count, seen is not None),
         "may_change": operates(request),
         "rules": rule_count,
     }

@@ -55,24 +55,15 @@ def tick_lines(pools: Sequence[tuple[int, str]], found: Store, now_ms: int, shar
     """Every pool, the latest ones first, then by name."""
     lines = []
     for pool_id, slug in pools:
-        at_ms, told_lag = _live(found.lives.get(pool_id))
-        age = max(0, now_ms - at_ms) if at_ms is not None else None
-        lag = max(told_lag, age - INTERVAL_MS) if age is not None else None
+        row = found.rows.get(pool_id)
+        age = max(0, now_ms - row.at) if row is not None else None
+        lag = float(max(row.lag_ms, age - INTERVAL_MS)) if row is not None and age is not None else None
         word = "down" if lag is None or lag >= VERY_LATE_MS else "late" if lag >= LATE_MS else "ok"
         told = found.drifts.get(pool_id)
         drift = int(orjson.loads(told)["sequences"]) if told else None
         lines.append(TickLine(pool_id, slug, pool_id % shards, age, lag, word, found.backlog.get(pool_id, 0), drift))
     order = {"down": 0, "late": 1, "ok": 2}
     return sorted(lines, key=lambda line: (order[line.state], not line.drift, line.slug))
-
-
-def _live(text: bytes | None) -> tuple[int | None, float]:
-    """When a live message was written and how late that was; its rows are left as they are."""
-    try:
-        document = orjson.loads(text or b"null")
-        return int(document["at"]), float(document["pool"]["lag_ms"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return None, 0.0
 
 
 def beat_lines(

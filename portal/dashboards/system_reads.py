@@ -19,7 +19,7 @@ from pools.counters.library import BUILD
 from pools.counters.records import LAYOUT
 from pools.selectors.alert_values import drift_key
 from pools.selectors.alerts import OPEN_KEY
-from pools.selectors.live import live_key
+from pools.selectors.overview import ROWS_KEY, PoolRow, rows_of
 from pools.services.documents import EPOCH_KEY
 from pools.services.samples import BACKLOG
 from portal.lib.pulse import GATEWAYS_KEY, TASKS_KEY, WORKERS_KEY, Pulses, pulses_of
@@ -60,7 +60,7 @@ class Store:
     epoch: bool
     watching: bool
     pulses: Pulses
-    lives: dict[int, bytes] = field(default_factory=dict)
+    rows: dict[int, PoolRow] = field(default_factory=dict)
     backlog: dict[int, int] = field(default_factory=dict)
     drifts: dict[int, bytes] = field(default_factory=dict)
 
@@ -123,7 +123,7 @@ def _store(client: redis.Redis, pool_ids: Sequence[int]) -> Store:
         pipe.hgetall(key)
     for pool_id in pool_ids:
         pipe.xlen(usage_key(pool_id))
-    pipe.mget([live_key(pool_id) for pool_id in pool_ids] or ["tp:none"])
+    pipe.hgetall(ROWS_KEY)
     pipe.mget([drift_key(pool_id) for pool_id in pool_ids] or ["tp:none"])
     info, version, *rest = pipe.execute(raise_on_error=False)
     if isinstance(info, Exception):
@@ -147,7 +147,7 @@ def _store(client: redis.Redis, pool_ids: Sequence[int]) -> Store:
         epoch=_whole(epoch) > 0,
         watching=_whole(watching) > 0,
         pulses=pulses_of(*(one if isinstance(one, dict) else {} for one in (tasks, workers, gateways))),
-        lives=_found(pool_ids, pools[count]),
+        rows=rows_of(pools[count] if isinstance(pools[count], dict) else {}),
         backlog={pool_id: _whole(length) for pool_id, length in zip(pool_ids, pools[:count], strict=True)},
         drifts=_found(pool_ids, pools[count + 1]),
     )

@@ -9,16 +9,18 @@ import pytest
 from pools.choices import EndpointState
 from pools.counters.keys import reservation_key
 from pools.counters.types import Ask
-from pools.models import Alert, Endpoint, Reading
+from pools.models import Alert, Endpoint, Pool, Reading
 from pools.models.alerts import Metric
 from pools.selectors.alert_values import alert_values
+from pools.selectors.overview import ROWS_KEY
 from pools.services.alert_rules import RuleInput, alert_rule_create
 from pools.services.alerting import alerts_watch
 from pools.services.drift import counters_recount, drift_measure
+from pools.services.live import live_send
 from pools.services.store import counters
 from portal.lib.hot import hot
 from tests.cast import KV_TOKEN, NOW, OLGA, World, later, world_make
-from tests.portal_cast import publish
+from tests.portal_cast import live_message
 
 pytestmark = pytest.mark.django_db
 
@@ -28,17 +30,22 @@ def world() -> World:
     return world_make()
 
 
+def tell(pool: Pool, **changes: Any) -> None:
+    """The tick's message; the sums of the overview, which forget old rows, are left alone."""
+    live_send([live_message(pool, **changes)])
+
+
 def say(world: World, second: float, **changes: Any) -> None:
     """The tick's message at a moment, with half the KV cache in use."""
     given = {"capacity": [100.0] * 3, "hold": [0.0] * 3, "use": [10.0, 50.0, 10.0], **changes}
-    publish(world.pool, at_ms=int(later(second).timestamp() * 1000), **given)
+    tell(world.pool, at_ms=int(later(second).timestamp() * 1000), **given)
 
 
 def test_every_metric_has_its_value(world: World) -> None:
     at_ms = int(NOW.timestamp() * 1000)
-    publish(world.pool, at_ms=at_ms, admitted_total=10, refused_total=0, lag_ms=40)
+    tell(world.pool, at_ms=at_ms, admitted_total=10, refused_total=0, lag_ms=40)
     alert_values(NOW, remember=True)
-    publish(world.pool, at_ms=at_ms + 30_000, admitted_total=25, refused_total=5, lag_ms=40)
+    tell(world.pool, at_ms=at_ms + 30_000, admitted_total=25, refused_total=5, lag_ms=40)
     Endpoint.objects.create(pool=world.pool, name="dead", state=EndpointState.FAILED.value, state_since=later(20))
     Endpoint.objects.create(pool=world.pool, name="old", state=EndpointState.FAILED.value, state_since=later(-900))
     drift_measure([world.pool.pk], NOW)
@@ -49,7 +56,7 @@ def test_every_metric_has_its_value(world: World) -> None:
     assert found.values[Metric.ENDPOINT_FAILURE] == 1
     assert found.row()[list(Metric).index(Metric.DEBT)] == 20.0
     assert alert_values(later(90))[world.pool.pk].values[Metric.TICK_LAG] == 59_000, "no tick at all is late, too"
-    hot().delete(f"tp:live:{world.pool.pk}")
+    hot().delete(ROWS_KEY)
     assert alert_values(later(3600))[world.pool.pk].values[Metric.TICK_LAG] == 120_000
 
 

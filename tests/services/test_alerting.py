@@ -11,10 +11,11 @@ import pytest
 from django.core import mail
 from django.db import connections
 
-from pools.models import Alert, AlertChannel, AlertDelivery, AlertRule
+from pools.models import Alert, AlertChannel, AlertDelivery, AlertRule, Pool
 from pools.models.alerts import DeliveryState, Metric
 from pools.selectors.alert_values import alert_values
 from pools.selectors.alerts import open_counts
+from pools.selectors.overview import ROWS_KEY
 from pools.senders.signing import genuine
 from pools.services.alert_channels import alert_channel_create, alert_channel_secret
 from pools.services.alert_deliveries import deliveries_owe, deliveries_send, delivery_retry, delivery_test
@@ -26,12 +27,13 @@ from pools.services.alert_rules import (
     alert_rule_switch,
 )
 from pools.services.alerting import WATCH_LOCK, alerts_watch
+from pools.services.live import live_send
 from pools.tasks import alerts as alerts_task
 from pools.tasks import deliveries as deliveries_task
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
 from tests.cast import NOW, OLGA, World, later, pool_make, world_make
-from tests.portal_cast import publish
+from tests.portal_cast import live_message
 from tests.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.django_db
@@ -53,9 +55,14 @@ def world() -> World:
     return world_make()
 
 
+def tell(pool: Pool, **changes: Any) -> None:
+    """The tick's message; the sums of the overview, which forget old rows, are left alone."""
+    live_send([live_message(pool, **changes)])
+
+
 def say(world: World, at: datetime, **changes: Any) -> None:
     """The tick's message at a moment."""
-    publish(world.pool, at_ms=int(at.timestamp() * 1000), **changes)
+    tell(world.pool, at_ms=int(at.timestamp() * 1000), **changes)
 
 
 def hook(receiver: Receiver, name: str = "pager") -> AlertChannel:
@@ -121,6 +128,17 @@ def test_from_crossing_to_clear_once_each(world: World, receiver: Receiver) -> N
     deliveries_send(later(62))
     assert receiver.events()[-1] == "cleared" and len(receiver.got) == 4
     assert Alert.objects.count() == 2 and AlertDelivery.objects.count() == 4
+
+
+def test_seconds_that_nobody_watched_do_not_count(world: World) -> None:
+    rule(thresholds=[("warning", 20.0)], for_seconds=60)
+    look(world, 0, 3)
+    look(world, 600, 3)  # the worker was away for ten minutes
+    look(world, 605, 3)
+    assert is_open() == [] and Alert.objects.get().since == later(600)
+    look(world, 640, 3)
+    look(world, 660, 3)
+    assert is_open() == ["warning"]
 
 
 def test_the_message_is_signed_and_says_everything(world: World, receiver: Receiver) -> None:
@@ -266,7 +284,7 @@ def test_each_pool_by_itself_and_a_pool_that_goes_away(world: World) -> None:
     rule(for_seconds=0, thresholds=[("warning", 20.0)])
     at = later(0)
     for pool, used in ((world.pool, 99.0), (other, 95.0)):
-        publish(pool, at_ms=int(at.timestamp() * 1000), capacity=[100.0] * 3, hold=[0.0] * 3, use=[used, 0.0, 0.0])
+        tell(pool, at_ms=int(at.timestamp() * 1000), capacity=[100.0] * 3, hold=[0.0] * 3, use=[used, 0.0, 0.0])
     alerts_watch(at)
     assert len(is_open()) == 2
     type(other).objects.filter(pk=other.pk).update(archived_at=at)
@@ -278,7 +296,7 @@ def test_each_pool_by_itself_and_a_pool_that_goes_away(world: World) -> None:
 def test_unknown_is_neither_good_nor_bad(world: World, receiver: Receiver) -> None:
     rule(hook(receiver), for_seconds=0, thresholds=[("warning", 20.0)])
     look(world, 0, 3)
-    hot().delete(f"tp:live:{world.pool.pk}")
+    hot().delete(ROWS_KEY)
     alerts_watch(later(5))
     assert is_open() == ["warning"]
     values = alert_values(later(5))[world.pool.pk].values
@@ -337,7 +355,7 @@ def test_the_tasks_live_through_a_store_that_is_away(world: World, monkeypatch: 
         raise redis.ConnectionError("no")
 
     rule(for_seconds=0)
-    monkeypatch.setattr("pools.selectors.alert_values.live_latest", away)
+    monkeypatch.setattr("pools.selectors.alert_values.rows_read", away)
     alerts_task()
     monkeypatch.undo()
     say(world, NOW)
