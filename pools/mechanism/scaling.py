@@ -277,7 +277,7 @@ def _down(
     stays = f"{have.supply} replica stays" if have.supply == 1 else f"{have.supply} replicas stay"
     stay = f"{stays} although {draft.wanted} would do: "
     if have.pending:
-        return replace(draft, reason=stay + f"{have.pending} are still starting.")
+        return replace(draft, reason=stay + f"{have.pending} {'is' if have.pending == 1 else 'are'} still starting.")
     if _watched_s(draft.state, now_s) < rules.down_window_s or largest >= have.supply:
         return replace(draft, reason=stay + f"not yet for {rules.down_window_s:.0f} s (largest wish {largest}).")
     removed_at_s = draft.state.removed_at_s

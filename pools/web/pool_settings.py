@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
+from pools.choices import ScalingMode
 from pools.models import Pool
 from pools.models.pools import ProviderKind
 from pools.services.ceiling import ceiling_now
@@ -244,6 +245,7 @@ def _preview(pool: Pool, typed: Typed) -> dict[str, Any]:
     return {
         "problems": problems,
         "refused": bool(problems),
+        "mode": _mode_words(pool, after, outlook.wanted_after),
         "changed": [
             (one.label, value_words(one, getattr(pool, one.name)), value_words(one, getattr(after, one.name)))
             for one in SETTINGS
@@ -252,6 +254,17 @@ def _preview(pool: Pool, typed: Typed) -> dict[str, Any]:
         "ceiling": ceiling_now().with_change(accelerators(pool), accelerators(after)),
         **outlook_context(outlook),
     }
+
+
+def _mode_words(pool: Pool, after: Pool, wanted: int | None) -> str:
+    """What another mode of scaling means now; empty while the mode stays."""
+    if after.scaling_mode == pool.scaling_mode:
+        return ""
+    if after.scaling_mode == ScalingMode.ADVISORY.value:
+        stay = "1 replica stays" if after.wanted_replicas == 1 else f"{after.wanted_replicas} replicas stay"
+        return f"Decisions are only written down from then on; {stay} until somebody acts."
+    would = f"the rules want {wanted}, {after.wanted_replicas} are there or coming" if wanted is not None else ""
+    return f"Decisions are carried out from then on{': ' if would else ''}{would}."
 
 
 def _problems(pool: Pool, after: Pool, changes: Mapping[str, Any]) -> list[str]:

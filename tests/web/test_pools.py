@@ -148,6 +148,14 @@ def test_settings_are_saved_and_taken_back(everybody: Everybody, as_: As) -> Non
     assert Pool.objects.get().max_replicas == 4
 
 
+def test_another_mode_of_scaling_says_what_it_means_now(olga: Client) -> None:
+    text = olga.post("/pools/chat-8b/settings/preview/", settings_form(olga, scaling_mode="advisory")).content.decode()
+    assert "only written down from then on; 1 replica stays" in text
+    Pool.objects.update(scaling_mode="advisory")
+    text = olga.post("/pools/chat-8b/settings/preview/", settings_form(olga, scaling_mode="automatic")).content.decode()
+    assert "Decisions are carried out from then on" in text
+
+
 def test_nothing_changed_writes_nothing(olga: Client) -> None:
     assert olga.post("/pools/chat-8b/settings/save/", settings_form(olga)).status_code == 302
     assert not AuditRecord.objects.filter(verb="pool_change").exists()

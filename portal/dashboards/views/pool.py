@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any, cast
 
 from django.db.models import Q
@@ -25,11 +26,12 @@ from portal.dashboards.overview_tiles import tight_words
 from portal.dashboards.pool_rows import MOST_LETTERS, table_page
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, gauges, range_of, state_sentence
 from portal.dashboards.views.common import page, recent
-from portal.lib.clock import now_ms
+from portal.lib.clock import now, now_ms
 
 PAGE = 50
 MOST_DECISIONS = 30
 MOST_ENDPOINTS, MOST_FAILED = 100, 5
+FAILED_FOR = timedelta(days=1)
 
 
 @reads_everything
@@ -130,12 +132,13 @@ def class_order(service_class: str) -> tuple[int, int]:
 
 
 def endpoint_context(found: Pool) -> dict[str, Any]:
-    """Endpoints that live, in the order of their numbers, then the latest that failed."""
+    """Endpoints that live, in the order of their numbers, then the latest that failed within a day."""
     living = Endpoint.objects.filter(pool=found).exclude(state__in=(EndpointState.STOPPED, EndpointState.FAILED))
     shown = list(living.select_related("profile").order_by("ordinal", "pk")[: MOST_ENDPOINTS + 1])
-    failed = Endpoint.objects.filter(pool=found, state=EndpointState.FAILED).select_related("profile")
+    failed = Endpoint.objects.filter(pool=found, state=EndpointState.FAILED, state_since__gt=now() - FAILED_FOR)
+    latest = list(failed.select_related("profile").order_by("-state_since")[:MOST_FAILED])
     return {
-        "endpoints": shown[:MOST_ENDPOINTS] + list(failed.order_by("-state_since")[:MOST_FAILED]),
+        "endpoints": shown[:MOST_ENDPOINTS] + latest,
         "more_endpoints": living.count() - MOST_ENDPOINTS if len(shown) > MOST_ENDPOINTS else 0,
     }
 
