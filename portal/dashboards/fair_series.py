@@ -78,13 +78,18 @@ def fair_rows(state: LiveState, dimension: int, patient: Set[int] | None = None)
                 owed=row.debt > 0,
                 satisfied=numbers.percent(satisfied[key]) if asked else numbers.NONE,
                 satisfied_percent=100.0 * satisfied[key] if asked else 0.0,
-                share=numbers.percent(shares[key]),
+                share=_percent(shares[key]),
                 share_percent=100.0 * shares[key] / widest,
-                promised=numbers.percent(promises[key]),
+                promised=_percent(promises[key]),
                 promised_percent=100.0 * promises[key] / widest,
             )
         )
     return found
+
+
+def _percent(share: float) -> str:
+    """Percent in whole numbers; below one in two digits, so that two small shares can be told apart."""
+    return f"{100 * share:.2g}{numbers.GAP}%" if 0.0001 <= share < 0.01 else numbers.percent(share)
 
 
 def _share(part: float, whole: float) -> float:

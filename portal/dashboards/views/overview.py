@@ -115,7 +115,9 @@ def latest_context() -> dict[str, Any]:
     shown = list(opened.select_related("pool", "rule").order_by("-opened_at")[:MOST_LATEST])
     return {
         "decisions": list(
-            ScalingDecision.objects.exclude(before=F("chosen")).select_related("pool").order_by("-pk")[:MOST_LATEST]
+            ScalingDecision.objects.exclude(before=F("chosen"))
+            .select_related("pool")
+            .order_by("-at", "-pk")[:MOST_LATEST]
         ),
         "alerts": shown,
         "alerts_open": opened.count() if len(shown) == MOST_LATEST else len(shown),
