@@ -19,8 +19,10 @@ from billing.models import UsageEvent
 from pools.choices import EndpointState
 from pools.counters.types import Ask, Settlement
 from pools.models import Endpoint, Entitlement, EntitlementSample, Pool, ScalingDecision
+from pools.selectors.alerts import OPEN_KEY
 from pools.services.store import counters
 from portal.env import BASE_DIR
+from portal.lib.pulse import TASKS_KEY
 from tests.cast import KV_TOKEN, pool_make, promise, slots, tenant_make, tier_make
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(120)]
@@ -83,6 +85,8 @@ def test_from_beat_to_live_message(celery: Callable[..., Any], valkey: redis.Red
     )
     until(lambda: state(alice) == "bound", 20, "Alice is bound")
     until(lambda: (heard.get_message(timeout=1.0) or {}).get("type") == "message", 20, "a live message")
+    until(lambda: valkey.hexists(TASKS_KEY, "pools.tasks.tick-0"), 20, "the tick left a sign of life")
+    until(lambda: valkey.exists(OPEN_KEY), 20, "the watch looked")
 
     assert counters().reserve(Ask(pool.pk, alice.pk, "r1", 128, 128 * KV_TOKEN)).admitted
     counters().settle(Settlement(pool.pk, alice.pk, "r1", 100, input_tokens=60, output_tokens=40))
