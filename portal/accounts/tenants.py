@@ -78,10 +78,11 @@ def tenant_move(tenant: Tenant, state: TenantState, reason: str, now: datetime) 
 
 
 def tenant_active(tenant: Tenant, what: str) -> None:
-    """Raises DomainError ``tenant_not_active`` unless the tenant is active; ``what`` is what needs it."""
-    if tenant.state == TenantState.ACTIVE:
+    """Raises DomainError ``tenant_not_active`` unless the tenant is active now; ``what`` is what needs it."""
+    state = Tenant.objects.filter(pk=tenant.pk).values_list("state", flat=True).first()  # the caller's row may be old
+    if state == TenantState.ACTIVE:
         return
-    step = "resume it first" if tenant.state == TenantState.SUSPENDED else "that cannot be taken back"
+    step = "resume it first" if state == TenantState.SUSPENDED else "that cannot be taken back"
     raise DomainError(
-        "tenant_not_active", f"{tenant.name} is {tenant.state}, and {what} needs an active tenant: {step}.", status=409
+        "tenant_not_active", f"{tenant.name} is {state}, and {what} needs an active tenant: {step}.", status=409
     )

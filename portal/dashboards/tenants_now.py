@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from pools.selectors.live import live_latest
 from portal.dashboards.live_state import LOST_MS, LiveRow, row_of
 
 KEPT_S = 2.0
-_kept: dict[str, Any] = {"at": 0.0, "rows": {}}
+_kept: dict[str, Any] = {"at": 0.0, "rows": {}, "oldest_ms": None}
 
 
 def tenants_now(now_ms: int) -> dict[int, LiveRow]:
@@ -25,9 +26,17 @@ def tenants_now(now_ms: int) -> dict[int, LiveRow]:
         found: dict[int, LiveRow] = _kept["rows"]
         return found
     pools = list(Pool.objects.filter(archived_at__isnull=True).values_list("pk", flat=True))
-    rows = gathered(live_latest(pools).values(), now_ms)
-    _kept.update(at=time.monotonic(), rows=rows)
+    messages = [orjson.loads(text) for text in live_latest(pools).values()]
+    fresh = [one for one in messages if one.get("v") == 1 and now_ms - one["at"] < 2 * LOST_MS]
+    rows = gathered(fresh)
+    _kept.update(at=time.monotonic(), rows=rows, oldest_ms=min((one["at"] for one in fresh), default=None))
     return rows
+
+
+def now_at() -> datetime | None:
+    """How old the sums are: the moment of the oldest message in them, None when there was none."""
+    oldest = _kept["oldest_ms"]
+    return datetime.fromtimestamp(oldest / 1000, UTC) if oldest is not None else None
 
 
 def entitlements_now(entitlements: Iterable[Entitlement], now_ms: int) -> dict[int, LiveRow]:
@@ -43,16 +52,13 @@ def entitlements_now(entitlements: Iterable[Entitlement], now_ms: int) -> dict[i
 
 def tenants_forget() -> None:
     """Reads anew at the next call (tests, whose time is short)."""
-    _kept.update(at=0.0, rows={})
+    _kept.update(at=0.0, rows={}, oldest_ms=None)
 
 
-def gathered(messages: Iterable[bytes], now_ms: int) -> dict[int, LiveRow]:
-    """The sums over messages that are not too old to be called present."""
+def gathered(messages: Iterable[dict[str, Any]]) -> dict[int, LiveRow]:
+    """The sums over live messages."""
     sums: dict[int, list[Any]] = {}
-    for text in messages:
-        message = orjson.loads(text)
-        if message.get("v") != 1 or now_ms - message["at"] >= 2 * LOST_MS:
-            continue
+    for message in messages:
         for row in message["rows"]:
             mine = sums.get(row[1])
             if mine is None:

@@ -130,7 +130,7 @@ def object_address(found: AuditRecord) -> str:
     if not (key.isascii() and key.isdigit() and len(key) < 19):
         return ""
     slugs: dict[str, Any] = {"pools.pool": Pool, "pools.tier": Tier, "accounts.tenant": Tenant}
-    names = {"pools.pool": "pool", "pools.tier": "tier", "accounts.tenant": "tenant-home"}
+    names = {"pools.pool": "pool", "pools.tier": "tier", "accounts.tenant": "tenant"}
     if found.object_type in slugs:
         slug = slugs[found.object_type].objects.filter(pk=key).values_list("slug", flat=True).first()
         return reverse(names[found.object_type], args=[slug]) if slug else ""

@@ -14,7 +14,7 @@ from portal.accounts.models import Tenant
 from portal.dashboards import numbers, tenant_reads
 from portal.dashboards.live_state import LiveRow
 from portal.dashboards.tenant_tabs import TABS, Badges, badges, tab_of
-from portal.dashboards.tenants_now import tenants_now
+from portal.dashboards.tenants_now import now_at, tenants_now
 from portal.dashboards.views.common import page
 from portal.lib.clock import now, now_ms
 
@@ -36,6 +36,7 @@ def tenant(request: HttpRequest, slug: str) -> HttpResponse:
         "tabs": [(each.key, each.label, getattr(counts, each.key, None)) for each in TABS],
         "counts": counts,
         "live": live,
+        "at": now_at() if live is not None else None,
         "balance": balance,
         "sentence": sentence(found, counts, live, balance),
         "part": f"dashboards/tenant/{tab.key or 'overview'}.html",

@@ -13,13 +13,12 @@ from portal.dashboards.tenant_list import (
     STATES,
     TROUBLES,
     TenantQuery,
-    lines,
-    matching,
     owed_by,
     state_counts,
     tenant_page,
+    tenant_rows,
 )
-from portal.dashboards.tenants_now import tenants_now
+from portal.dashboards.tenants_now import now_at, tenants_now
 from portal.dashboards.views.common import page
 from portal.lib.clock import now_ms
 
@@ -67,6 +66,7 @@ def tenants(request: HttpRequest) -> HttpResponse:
         "paged": bool(query.cursor),
         "sentence": sentence(counts, moment),
         "any": sum(counts.values()),
+        "at": now_at(),
         "heads": HEADS,
         "states": STATES.items(),
         "holds": HOLDS.items(),
@@ -92,9 +92,9 @@ def sentence(counts: dict[str, int], moment: int) -> str:
 @reads_everything
 @require_safe
 def tenants_csv(request: HttpRequest) -> HttpResponse:
-    """Every tenant that passes the page's filters."""
+    """Every tenant that passes the page's filters, in the order of the page."""
     query, moment = TenantQuery.of(request.GET), now_ms()
-    found = lines(matching(query, moment).order_by("slug")[:MOST_CSV], moment)
+    found = tenant_rows(query, moment, MOST_CSV)
     rows = (
         (
             line.tenant.slug,
