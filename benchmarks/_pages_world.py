@@ -1,0 +1,216 @@
+"""The world behind ``benchmarks.pages``: seeded once, kept alive by real ticks, asked by Django's test client."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import django
+
+from benchmarks._common import median
+
+FRESH_S = 20.0
+METHODS = "405: it only takes what is sent"
+NOT_PAGES = ("livez", "readyz", "sign-out", "set_language")
+EXPORTS = (".csv", "export.<")
+"""Downloads are as long as what they hold: no page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One route: ``part`` when a page fetches it (a fragment or JSON)."""
+
+    name: str
+    path: str
+    queries: int
+    times: list[float]
+    bytes_sent: int
+    part: bool
+
+
+class World:
+    """The seeded installation. Use as a context; Django is set up on entering."""
+
+    def __init__(self, size: str) -> None:
+        self.size, self.said = size, ""
+        self.skipped: list[tuple[str, str]] = []
+        self._fresh_at = 0.0
+
+    def __enter__(self) -> World:
+        django.setup()
+        from django.core.management import call_command
+        from django.test import Client
+
+        from pools.models import Entitlement, Pool
+        from portal.accounts.choices import PlatformRole
+        from portal.accounts.models import Tenant, User
+        from portal.embedded.screen import Screen
+        from portal.lib.clock import now
+        from portal.management.seeding import bustle, seed
+        from portal.seed.sizes import SIZES
+
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        if not Pool.objects.exists():
+            seed(SIZES[self.size], 1, Screen())
+        self.busy, self._now = bustle(1), now
+        self.busy.begin(now())
+        counts = (Tenant.objects.count(), Pool.objects.count(), Entitlement.objects.count())
+        self.said = "{:,} tenants, {:,} pools, {:,} entitlements".format(*counts)
+        self.client = Client(SERVER_NAME="localhost")
+        self.client.force_login(User.objects.filter(platform_role=PlatformRole.ADMIN).order_by("pk")[0])
+        self.things = things()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        from portal.management.prepare import close_connections
+
+        close_connections()
+
+    def floor(self, runs: int) -> list[float]:
+        """The frame around a sentence: what no page goes below."""
+        return self._times("/there-is-nothing-here/", runs)
+
+    def pages(self, only: str, runs: int) -> Iterator[Page]:
+        """Every route that answers a GET with something, in the order of their names."""
+        for name, path in routes():
+            if only not in name:
+                continue
+            at, why = self._address(path)
+            if not at:
+                self.skipped.append((name, why))
+                continue
+            yield self._measured(name, at, runs)
+
+    def _address(self, path: str) -> tuple[str, str]:
+        """A real address of a route, or why there is none."""
+        why = "no object to show"
+        for at in addresses(path, self.things):
+            answer = self.client.get(at)
+            if answer.status_code == 200:
+                return at, ""
+            why = METHODS if answer.status_code == 405 else f"answers {answer.status_code}"
+            if answer.status_code == 405:
+                break
+        return "", why
+
+    def _measured(self, name: str, at: str, runs: int) -> Page:
+        from django.db import connection
+        from django.test.utils import CaptureQueriesContext
+
+        self._refresh()
+        answer = self.client.get(at)
+        with CaptureQueriesContext(connection) as seen:
+            answer = self.client.get(at)
+        body = bytes(answer.content)
+        return Page(name, at, len(seen), self._times(at, runs), len(body), b"<!doctype html>" not in body[:200].lower())
+
+    def _times(self, at: str, runs: int) -> list[float]:
+        times = []
+        for _ in range(runs + 1):
+            begun = time.perf_counter()
+            self.client.get(at)
+            times.append(1000 * (time.perf_counter() - begun))
+        return times[1:]
+
+    def _refresh(self) -> None:
+        """Live numbers are never older than they may be on a page."""
+        if time.monotonic() - self._fresh_at > FRESH_S:
+            self.busy.tick(self._now())
+            self._fresh_at = time.monotonic()
+
+
+def routes() -> list[tuple[str, str]]:
+    """(name, path) of every door of the portal's own, by name."""
+    from django.urls import URLPattern, URLResolver, get_resolver
+
+    def walk(resolver: Any, prefix: str) -> Iterator[tuple[str, str]]:
+        for item in resolver.url_patterns:
+            at = prefix + str(item.pattern)
+            if at.startswith(("back-office/", "api/")):
+                continue
+            if isinstance(item, URLResolver):
+                yield from walk(item, at)
+            elif isinstance(item, URLPattern) and item.name and item.name not in NOT_PAGES:
+                if not any(mark in at for mark in EXPORTS):
+                    yield item.name, at
+
+    return sorted(set(walk(get_resolver(), "")))
+
+
+def things() -> dict[str, list[tuple[str, Any]]]:
+    """Name in a path → (beginning of the path, value), the fullest of each kind first."""
+    from django.db.models import Count, Q
+
+    from pools.models import BulkJob, Entitlement, EntitlementRequest, Pool, Tier
+    from portal.accounts.models import ApiKey, Tenant, User
+    from portal.audit.models import AuditRecord
+
+    living = Count("entitlements", filter=~Q(entitlements__state="expired"))
+    pool = Pool.objects.annotate(n=living).order_by("-n", "pk")[0]
+    tenant = Tenant.objects.annotate(n=living).order_by("-n", "pk")[0]
+    tier = Tier.objects.annotate(n=living).filter(service_class="elastic").order_by("-n", "pk")[0]
+    entitlement = Entitlement.objects.filter(pool=pool, tier=tier, state="bound").order_by("pk")[0]
+    slugs = [
+        ("t/", tenant.slug), ("tenants/", tenant.slug), ("pools/", pool.slug), ("tiers/", tier.slug),
+        ("entitlements/", entitlement.slug), ("timeline/", pool.slug), ("scaling/", pool.slug),
+        ("fairness/", entitlement.slug), ("", pool.slug), ("", entitlement.slug), ("", tier.slug), ("", tenant.slug),
+    ]  # fmt: skip
+    return {
+        "slug": slugs,
+        "job_id": [("", BulkJob.objects.order_by("-total", "pk").values_list("pk", flat=True)[0])],
+        "request_id": [("", EntitlementRequest.objects.filter(state="open").values_list("pk", flat=True)[0])],
+        "record_id": [("", AuditRecord.objects.order_by("-pk").values_list("pk", flat=True)[0])],
+        "key_id": [("", ApiKey.objects.filter(tenant=tenant).values_list("pk", flat=True)[0])],
+        "user_id": [("", User.objects.order_by("pk").values_list("pk", flat=True)[0])],
+        "number": [("", 1)],
+    }
+
+
+def addresses(path: str, known: dict[str, list[tuple[str, Any]]]) -> Iterator[str]:
+    """The path with its parameters filled in, likeliest first."""
+    names = [part.split(">")[0] for part in path.split("<")[1:]]
+    choices = []
+    for name in names:
+        kind, _, key = name.rpartition(":")
+        offered = [
+            value for begins, value in known.get(key, [("", 1 if kind == "int" else "x")]) if path.startswith(begins)
+        ]
+        choices.append([(name, value) for value in dict.fromkeys(offered)] or [(name, 1)])
+    for chosen in itertools.islice(itertools.product(*choices), 8):
+        at = path
+        for name, value in chosen:
+            at = at.replace(f"<{name}>", str(value))
+        yield "/" + at
+
+
+def written(world: World, floor: Sequence[float], pages: Sequence[Page], runs: int) -> str:
+    """The table as a page of the documentation."""
+    base = median(floor)
+    head = (
+        "# How fast the pages are\n\n"
+        f"Measured by `python -m benchmarks.pages --markdown docs/performance-pages.md` on {world.said} "
+        "(2,000 of them in one pool, 200 of one tenant), in one process through Django's test client, signed in as a "
+        f"platform admin, with real ticks running: server time, p50 of {runs} runs, CPython {platform.python_version()}. "
+        f"The frame alone, a page with nothing in it, took {base:.1f} ms in the same run; *× frame* is the ratio to it, "
+        "which says more about the code than milliseconds of one machine.\n\n"
+        "Limits: 300 ms and 30 queries a page, whatever the world holds; 80 ms for the usual page. "
+        "The number of queries is kept by `tests/web/query_counts.json`.\n"
+    )
+    parts = [head]
+    for title, which in (("Pages", False), ("Parts that pages fetch", True)):
+        rows = [page for page in pages if page.part is which]
+        if not rows:
+            continue
+        parts.append(
+            f"\n## {title}\n\n| route | queries | server ms (p50) | × frame | KiB |\n|---|---:|---:|---:|---:|"
+        )
+        for page in sorted(rows, key=lambda one: -median(one.times)):
+            ms = median(page.times)
+            size = max(1, round(page.bytes_sent / 1024))
+            parts.append(f"| {page.name} | {page.queries} | {ms:.0f} | {ms / base:.1f} | {size} |")
+    return "\n".join(parts) + "\n"
