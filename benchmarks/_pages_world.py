@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,20 @@ from benchmarks._common import median
 
 FRESH_S = 20.0
 METHODS = "405: it only takes what is sent"
-NOT_PAGES = ("livez", "readyz", "sign-out", "set_language")
+NOT_PAGES = ("livez", "readyz", "sign-out", "home", "metrics")
+BY_OTHERS = ("mfa_", "account_", "sso", "invitation", "onboard-")
+"""Doors that need a state of their own: a link from a message, a second factor being set up, a step of a wizard."""
+PARAMETERS = {
+    "bulk": "?all=1&tier={tier}&pool={pool}",
+    "audit": "?q=a",
+    "search": "?q=bank",
+    "search-drop": "?q=bank",
+    "entitlements": "?sort=-tokens",
+    "entitlements-live": "?ids={ids}",
+    "requests": "?state=any",
+    "tenant-home": "?pool={pool}",
+}
+"""What an address needs to show something, or to show a lot."""
 EXPORTS = (".csv", "export.<")
 """Downloads are as long as what they hold: no page."""
 
@@ -42,6 +56,7 @@ class World:
 
     def __enter__(self) -> World:
         django.setup()
+        logging.disable(logging.WARNING)  # every refused method would be a line
         from django.core.management import call_command
         from django.test import Client
 
@@ -64,6 +79,9 @@ class World:
         self.client = Client(SERVER_NAME="localhost")
         self.client.force_login(User.objects.filter(platform_role=PlatformRole.ADMIN).order_by("pk")[0])
         self.things = things()
+        slug = dict(self.things["slug"])
+        ids = Entitlement.objects.filter(pool__slug=slug["pools/"]).order_by("pk").values_list("pk", flat=True)[:50]
+        self.words = {"pool": slug["pools/"], "tier": slug["tiers/"], "ids": ",".join(map(str, ids))}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -80,16 +98,16 @@ class World:
         for name, path in routes():
             if only not in name:
                 continue
-            at, why = self._address(path)
+            at, why = self._address(path, PARAMETERS.get(name, "").format(**self.words))
             if not at:
                 self.skipped.append((name, why))
                 continue
             yield self._measured(name, at, runs)
 
-    def _address(self, path: str) -> tuple[str, str]:
+    def _address(self, path: str, more: str) -> tuple[str, str]:
         """A real address of a route, or why there is none."""
         why = "no object to show"
-        for at in addresses(path, self.things):
+        for at in (f"{plain}{more}" for plain in addresses(path, self.things)):
             answer = self.client.get(at)
             if answer.status_code == 200:
                 return at, ""
@@ -135,18 +153,32 @@ def routes() -> list[tuple[str, str]]:
                 continue
             if isinstance(item, URLResolver):
                 yield from walk(item, at)
-            elif isinstance(item, URLPattern) and item.name and item.name not in NOT_PAGES:
-                if not any(mark in at for mark in EXPORTS):
-                    yield item.name, at
+            elif isinstance(item, URLPattern) and _is_page(item.name or "", at):
+                yield str(item.name), at
 
     return sorted(set(walk(get_resolver(), "")))
+
+
+def _is_page(name: str, at: str) -> bool:
+    return bool(name) and name not in NOT_PAGES and not any(mark in at for mark in EXPORTS)
 
 
 def things() -> dict[str, list[tuple[str, Any]]]:
     """Name in a path → (beginning of the path, value), the fullest of each kind first."""
     from django.db.models import Count, Q
 
-    from pools.models import BulkJob, Entitlement, EntitlementRequest, Pool, Tier
+    from pools.models import (
+        Alert,
+        AlertChannel,
+        AlertDelivery,
+        AlertRule,
+        BulkJob,
+        Endpoint,
+        Entitlement,
+        EntitlementRequest,
+        Pool,
+        Tier,
+    )
     from portal.accounts.models import ApiKey, Tenant, User
     from portal.audit.models import AuditRecord
 
@@ -160,6 +192,10 @@ def things() -> dict[str, list[tuple[str, Any]]]:
         ("entitlements/", entitlement.slug), ("timeline/", pool.slug), ("scaling/", pool.slug),
         ("fairness/", entitlement.slug), ("", pool.slug), ("", entitlement.slug), ("", tier.slug), ("", tenant.slug),
     ]  # fmt: skip
+
+    def ids_of(model: Any) -> list[tuple[str, Any]]:
+        return [("", pk) for pk in model.objects.order_by("pk").values_list("pk", flat=True)[:1]]
+
     return {
         "slug": slugs,
         "job_id": [("", BulkJob.objects.order_by("-total", "pk").values_list("pk", flat=True)[0])],
@@ -168,6 +204,11 @@ def things() -> dict[str, list[tuple[str, Any]]]:
         "key_id": [("", ApiKey.objects.filter(tenant=tenant).values_list("pk", flat=True)[0])],
         "user_id": [("", User.objects.order_by("pk").values_list("pk", flat=True)[0])],
         "number": [("", 1)],
+        "rule_id": ids_of(AlertRule),
+        "channel_id": ids_of(AlertChannel),
+        "alert_id": ids_of(Alert),
+        "delivery_id": ids_of(AlertDelivery),
+        "endpoint_id": ids_of(Endpoint),
     }
 
 
@@ -195,8 +236,8 @@ def written(world: World, floor: Sequence[float], pages: Sequence[Page], runs: i
         "# How fast the pages are\n\n"
         f"Measured by `python -m benchmarks.pages --markdown docs/performance-pages.md` on {world.said} "
         "(2,000 of them in one pool, 200 of one tenant), in one process through Django's test client, signed in as a "
-        f"platform admin, with real ticks running: server time, p50 of {runs} runs, CPython {platform.python_version()}. "
-        f"The frame alone, a page with nothing in it, took {base:.1f} ms in the same run; *× frame* is the ratio to it, "
+        f"platform admin, with real ticks: server time, p50 of {runs} runs, CPython {platform.python_version()}. The "
+        f"frame alone, a page with nothing in it, took {base:.1f} ms in the same run; *× frame* is the ratio to it, "
         "which says more about the code than milliseconds of one machine.\n\n"
         "Limits: 300 ms and 30 queries a page, whatever the world holds; 80 ms for the usual page. "
         "The number of queries is kept by `tests/web/query_counts.json`.\n"

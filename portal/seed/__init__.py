@@ -10,7 +10,8 @@
     history.py   samples with their roll-ups and usage, made by the database itself
     measured.py  fairness and advice, likewise
     ledger.py    debts with balanced postings
-    trail.py     decisions, requests, jobs, alerts, saved views, the audit chain
+    alerts.py    rules, alerts that came and went, messages
+    trail.py     decisions, requests, jobs, saved views, the audit chain
     world.py     all of it in one transaction: there whole or not at all
     live.py      requests in flight and real ticks, so that live pages have something to show
 

@@ -14,7 +14,7 @@ from pools.models import Entitlement, Pool, Tier
 from portal.accounts.models import Tenant
 from portal.lib.copying import copy_models
 from portal.lib.errors import DomainError
-from portal.seed import history, ledger, measured, trail
+from portal.seed import alerts, history, ledger, measured, trail
 from portal.seed.parties import parties_write
 from portal.seed.products import places_make, places_write, tiers_write
 from portal.seed.promises import endpoints_make, promises_draw, replicas_fit
@@ -119,6 +119,7 @@ def _write(size: Size, seed: int, password: str, now: datetime, mark: str, say: 
     postable = [row for pool_id in shown for row in drawn.by_pool.get(pool_id, []) if row.state != "expired"]
     say("debts", ledger.ledger_write(pools, _with_busiest(postable, drawn.rows, parties.busiest.pk), dice, now))
     say("decisions", trail.decisions_write(places, 30, dice, now))
+    say("alerts", alerts.alerts_write(mark, places, dice, now))
     say("requests for more", trail.requests_write(drawn.rows, parties.people, 40, 160, dice, now))
     say("jobs", trail.jobs_write(drawn.rows, operator, now) + trail.views_write(operator))
     say("audit", trail.audit_write(tenants, tiers, places, drawn.rows, operator, dice))

@@ -17,7 +17,18 @@ from billing.models import Account, Entry, Transfer, UsageHour
 from billing.services.ledger import ledger_post
 from pools.choices import EntitlementState
 from pools.mechanism.lease import Verdict, fit
-from pools.models import Endpoint, Entitlement, EntitlementSample, FairnessSpan, Pool, PoolHour, PoolMinute, Tier
+from pools.models import (
+    Alert,
+    AlertDelivery,
+    Endpoint,
+    Entitlement,
+    EntitlementSample,
+    FairnessSpan,
+    Pool,
+    PoolHour,
+    PoolMinute,
+    Tier,
+)
 from pools.selectors.live import live_latest
 from pools.services.amounts import CLASS_CODES, base_of
 from pools.services.entitlements import entitlement_findings
@@ -86,6 +97,7 @@ def test_hard_names_people_and_history_are_there() -> None:
     assert PoolMinute.objects.count() >= minutes, "the roll-ups go on where the made-up ones end"
     assert all(tier.versions.count() >= 2 for tier in Tier.objects.all())
     assert Tier.objects.filter(shadow__isnull=False).count() == 1
+    assert Alert.objects.filter(cleared_at__isnull=False).exists() and AlertDelivery.objects.exists()
 
 
 def test_the_books_balance_and_the_chain_holds() -> None:

@@ -12,8 +12,10 @@ from django.http import HttpResponse
 from django.test import Client
 
 from pools.models import Entitlement, SavedView
+from pools.selectors.grid import COLUMNS
 from portal.accounts.models import User
 from portal.audit.models import AuditRecord
+from portal.dashboards.templatetags.portal_grid import CELLS
 from tests.cast import pool_make, tenant_make, tier_make
 from tests.web.conftest import Everybody
 
@@ -279,3 +281,11 @@ def test_the_detail_page_says_how_it_stands(everybody: Everybody, olga: Client) 
     live = olga.get(f"/entitlements/{everybody.world.eve.slug}/live/").json()
     assert [row[0] for row in live["rows"]] == [everybody.world.eve.pk]
     assert olga.get("/entitlements/nobody-nowhere/").status_code == 404
+
+
+def test_every_column_has_a_cell(everybody: Everybody, olga: Client) -> None:
+    assert set(CELLS) == set(COLUMNS)
+    text = olga.get("/entitlements/?cols=" + ",".join(COLUMNS)).content.decode()
+    body = re.search(r"<tbody>(.*?)</tbody>", text, re.DOTALL)
+    assert body is not None
+    assert [row.count("<td") + row.count("<th") for row in body.group(1).split("</tr>")[:3]] == [len(COLUMNS) + 1] * 3

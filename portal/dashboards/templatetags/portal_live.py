@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django import template
 from django.utils.html import format_html, format_html_join
@@ -13,12 +13,6 @@ from pools.selectors.live_rows import LiveNumbers
 from portal.dashboards import numbers, series
 
 register = template.Library()
-
-
-@register.inclusion_tag("components/bar.html")
-def live_bar(live: LiveNumbers | None) -> dict[str, Any]:
-    """A bullet bar of the dimension that is nearest to its limit."""
-    return {"bullet": series.bullet(cast(Any, live), live.fullest) if live is not None and live.served else None}
 
 
 @register.simple_tag
