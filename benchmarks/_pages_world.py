@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import platform
@@ -78,6 +79,8 @@ class World:
         self.said = "{:,} tenants, {:,} pools, {:,} entitlements".format(*counts)
         self.client = Client(SERVER_NAME="localhost")
         self.client.force_login(User.objects.filter(platform_role=PlatformRole.ADMIN).order_by("pk")[0])
+        gc.collect()
+        gc.freeze()  # the world's maker is in this process; a web process would not have its millions of objects
         self.things = things()
         slug = dict(self.things["slug"])
         ids = Entitlement.objects.filter(pool__slug=slug["pools/"]).order_by("pk").values_list("pk", flat=True)[:50]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from pools.models import Entitlement, Pool
-from pools.selectors.live import live_latest
+from pools.selectors.live import live_latest, live_picked
 
 FRESH_MS = 60_000
 DIMENSIONS = (0, 1, 2)
@@ -54,12 +54,14 @@ class LiveNumbers:
 
 def live_numbers(rows: Iterable[Entitlement], now_ms: int) -> dict[int, LiveNumbers]:
     """Entitlement id → numbers, for those whose pool has a message of the last minute. One read of the hot store."""
-    found = list(rows)
-    wanted = {row.pk for row in found}
+    wanted: dict[int, list[int]] = {}
+    for row in rows:
+        wanted.setdefault(row.pool_id, []).append(row.pk)
     numbers = {}
-    for message in _messages({row.pool_id for row in found}, now_ms):
-        at_ms = message["at"]
-        numbers.update({row[0]: _numbers(row, at_ms) for row in message["rows"] if row[0] in wanted})
+    for pool_id, text in live_latest(sorted(wanted)).items():
+        at_ms, found = live_picked(text, wanted[pool_id])
+        if now_ms - at_ms < FRESH_MS:
+            numbers.update({row[0]: _numbers(row, at_ms) for row in found})
     return numbers
 
 

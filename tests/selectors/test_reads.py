@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from billing.selectors.usage import debt_list, transfer_list, usage_by_key
@@ -13,6 +14,7 @@ from billing.services.usage import usage_drain
 from pools.counters.types import Ask, Settlement
 from pools.models import EntitlementSample, PoolSample
 from pools.selectors.history import Range, pool_history, use_history
+from pools.selectors.live import LiveMessage, LivePool, live_picked
 from pools.selectors.pools import decision_list, endpoint_list, entitlement_list, pool_list, pool_snapshot
 from pools.services.scaling import scaling_reconcile
 from pools.services.store import counters
@@ -158,3 +160,15 @@ def test_who_is_looking(world: World) -> None:
     with pytest.raises(DomainError) as unknown:
         viewer_for(bob, "nobody")
     assert foreign.value.code == unknown.value.code == "not_found"
+
+
+def test_rows_cut_out_of_a_message_are_those_of_the_whole() -> None:
+    tail = [0.5, -0.1, 0.0, 6.0, "kv_budget", "bound", [1, 2, 3], [12, 7, 9]]
+    rows = [[key, 7, [1.0, 2.0, float(key)], [3, 4, 5], [0, 0, 0], [key, 1, 2], *tail] for key in (1, 12, 123, 1234)]
+    pool = LivePool(12, "p", *([[1.0, 12.0, 7.0]] * 5), False, 1, 0, 0, 1, 1.0, "[12,7,[", 3, {"kv_budget": 12}, "x]]")
+    text = LiveMessage(99, pool, rows).encoded()
+    whole = {row[0]: row for row in orjson.loads(text)["rows"]}
+    for wanted in ([12], [1234, 1], [5, 123], []):
+        at, found = live_picked(text, wanted)
+        assert at == 99 and found == [whole[key] for key in wanted if key in whole]
+    assert live_picked(b"{}", [1]) == (0, [])
