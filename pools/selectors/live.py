@@ -47,7 +47,7 @@ class LivePool:
     """The pool's part. ``refused`` counts by reason since the previous message; ``lag_ms`` is how late the tick ran;
     ``need`` replicas the demand needs before rounding, ``needed`` how many the rules want before their windows;
     ``reason`` the last scaling decision in words; ``waiting`` requests that queue inside the endpoints. The totals only
-    grow: two messages tell what came between them."""
+    grow: two messages tell what came between them. ``below``: entitlements whose limit is under their use."""
 
     id: int
     slug: str
@@ -70,6 +70,7 @@ class LivePool:
     waiting: int = 0
     admitted_total: int = 0
     refused_total: int = 0
+    below: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,13 @@ def live_latest(pool_ids: Sequence[int]) -> dict[int, bytes]:
         return {}
     found = cast(list[bytes | None], hot().mget([live_key(pool_id) for pool_id in pool_ids]))
     return {pool_id: message for pool_id, message in zip(pool_ids, found, strict=True) if message is not None}
+
+
+def live_head(text: bytes) -> dict[str, Any]:
+    """A message without its rows, which are nearly all of it and are not read."""
+    head, mark, _ = text.partition(b',"rows":[')
+    found: dict[str, Any] = orjson.loads(head + b"}") if mark else {}
+    return found
 
 
 def live_picked(text: bytes, wanted: Iterable[int]) -> tuple[int, list[Row]]:

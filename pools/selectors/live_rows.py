@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from pools.models import Entitlement, Pool
-from pools.selectors.live import live_latest, live_picked
+from pools.selectors.live import live_head, live_latest, live_picked
 
 FRESH_MS = 60_000
 DIMENSIONS = (0, 1, 2)
@@ -68,17 +66,8 @@ def live_numbers(rows: Iterable[Entitlement], now_ms: int) -> dict[int, LiveNumb
 def live_below_use(now_ms: int) -> frozenset[int]:
     """Ids of every entitlement whose limit is under its use now, in all pools."""
     pools = list(Pool.objects.filter(archived_at__isnull=True).values_list("pk", flat=True))
-    return frozenset(
-        row[0]
-        for message in _messages(pools, now_ms)
-        for row in message["rows"]
-        if any(limit < use for use, limit in zip(row[2], row[3], strict=True))
-    )
-
-
-def _messages(pool_ids: Iterable[int], now_ms: int) -> list[dict[str, Any]]:
-    read = [orjson.loads(text) for text in live_latest(sorted(pool_ids)).values()]
-    return [message for message in read if now_ms - message["at"] < FRESH_MS]
+    heads = (live_head(text) for text in live_latest(pools).values())
+    return frozenset(one for head in heads if now_ms - head.get("at", 0) < FRESH_MS for one in head["pool"]["below"])
 
 
 def _numbers(row: list[Any], at_ms: int) -> LiveNumbers:

@@ -69,6 +69,7 @@ def live_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: in
     elapsed_s = float(moved.elapsed_s[_at(seen, terms.pool_id)])
     refused = moved.refused[one.rows]
     contended = bool(seen.contended[_at(seen, terms.pool_id)])
+    use, limit = _use_and_limit(one, seen)
     by_reason = {
         Refusal(code).code: int(count)
         for code, count in enumerate(refused.sum(axis=0))
@@ -89,24 +90,30 @@ def live_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: in
         sentence=sentence_of(one, board, contended),
         admitted_total=int(seen.admitted[one.rows].sum()),
         refused_total=int(seen.refused[one.rows].sum()),
+        below=terms.ids[(limit < use).any(axis=1)].tolist(),
     )
-    return LiveMessage(int(seen.at_ms[_at(seen, terms.pool_id)]), pool, _rows(one, seen, refused, elapsed_s))
+    at_ms = int(seen.at_ms[_at(seen, terms.pool_id)])
+    return LiveMessage(at_ms, pool, _rows(one, use, limit, refused, elapsed_s))
 
 
 def _at(seen: Seen, pool_id: int) -> int:
     return int(np.flatnonzero(seen.pool_ids == pool_id)[0])
 
 
-def _rows(one: PoolResult, seen: Seen, refused: Floats, elapsed_s: float) -> list[Row]:
-    terms, result, rows = one.terms, one.result, one.group_rows
+def _use_and_limit(one: PoolResult, seen: Seen) -> tuple[Floats, Floats]:
+    """[E,3] each, as they are shown: tokens/s on average, bytes and sequences right now; what is assured."""
     use = seen.in_flight[one.rows].copy()
-    use[:, 0] = result.explain.average[rows, 0]
-    limit = result.assured[rows]
+    use[:, 0] = one.result.explain.average[one.group_rows, 0]
+    return np.round(use, 2), np.round(one.result.assured[one.group_rows], 2)
+
+
+def _rows(one: PoolResult, use: Floats, limit: Floats, refused: Floats, elapsed_s: float) -> list[Row]:
+    terms, result, rows = one.terms, one.result, one.group_rows
     columns = (
         terms.ids.tolist(),
         terms.tenant_ids.tolist(),
-        np.round(use, 2).tolist(),
-        np.round(limit, 2).tolist(),
+        use.tolist(),
+        limit.tolist(),
         terms.cap.tolist(),
         terms.base.tolist(),
         np.round(result.weight[rows], 3).tolist(),

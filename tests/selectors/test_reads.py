@@ -14,7 +14,7 @@ from billing.services.usage import usage_drain
 from pools.counters.types import Ask, Settlement
 from pools.models import EntitlementSample, PoolSample
 from pools.selectors.history import Range, pool_history, use_history
-from pools.selectors.live import LiveMessage, LivePool, live_picked
+from pools.selectors.live import LiveMessage, LivePool, live_head, live_picked
 from pools.selectors.pools import decision_list, endpoint_list, entitlement_list, pool_list, pool_snapshot
 from pools.services.scaling import scaling_reconcile
 from pools.services.store import counters
@@ -171,4 +171,6 @@ def test_rows_cut_out_of_a_message_are_those_of_the_whole() -> None:
     for wanted in ([12], [1234, 1], [5, 123], []):
         at, found = live_picked(text, wanted)
         assert at == 99 and found == [whole[key] for key in wanted if key in whole]
-    assert live_picked(b"{}", [1]) == (0, [])
+    assert live_picked(b"{}", [1]) == (0, []) and live_head(b"{}") == {}
+    head = live_head(text)
+    assert head["at"] == 99 and head["pool"]["sentence"] == "x]]" and "rows" not in head

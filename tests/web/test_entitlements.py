@@ -17,6 +17,7 @@ from portal.accounts.models import User
 from portal.audit.models import AuditRecord
 from portal.dashboards.templatetags.portal_grid import CELLS
 from tests.cast import pool_make, tenant_make, tier_make
+from tests.portal_cast import publish
 from tests.web.conftest import Everybody
 
 As = Callable[[User | None], Client]
@@ -75,6 +76,9 @@ def test_columns_density_and_live_numbers(everybody: Everybody, olga: Client) ->
 
 def test_below_use_right_now(everybody: Everybody, olga: Client) -> None:
     assert rows(olga.get("/entitlements/?below=1")) == []
+    publish(everybody.world.pool, below=[everybody.world.bob.pk])
+    assert rows(olga.get("/entitlements/?below=1")) == [str(everybody.world.bob.pk)]
+    assert "1 matching entitlement" in said(olga.get("/entitlements/bulk/?all=1&below=1"))
 
 
 def test_csv_has_every_match_and_no_formula(everybody: Everybody, olga: Client) -> None:
