@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pools.mechanism.measures import dispersion, jain_index, satisfied_fraction
-from pools.mechanism.ordering import Floats
+from pools.mechanism.ordering import Floats, StateCode
+from pools.mechanism.tick_types import PATIENCE_S, TickInput, TickResult
 
 Flags = NDArray[np.bool_]
 
@@ -31,6 +32,27 @@ class Fairness:
     mean_satisfied: float
     jain: float
     dispersion: float
+
+
+def window_use(given: TickInput) -> Floats:
+    """Average use over the debt window that ends with this tick: [E,3] levels. A second alone is too lumpy to judge."""
+    windows_s = given.state.window_s + given.elapsed_s
+    used = given.state.window_used + given.entitlements.used
+    average: Floats = np.maximum(0.0, used / windows_s[given.entitlements.pool][:, None])
+    return average
+
+
+def promised(given: TickInput) -> Floats:
+    """The bases of what is bound, nothing for the others: [E,3]."""
+    rows = given.entitlements
+    bases: Floats = rows.base * (rows.state == StateCode.BOUND)[:, None]
+    return bases
+
+
+def tick_fairness(given: TickInput, result: TickResult, rows: slice) -> Fairness:
+    """:func:`fairness` of some rows (one pool's) at a tick."""
+    turned_away = result.state.since_refused_s[rows] <= PATIENCE_S
+    return fairness(window_use(given)[rows, 0], promised(given)[rows, 0], result.demand[rows, 0], turned_away)
 
 
 def fairness(served: Floats, base: Floats, demand: Floats, turned_away: Flags) -> Fairness:

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import orjson
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
 
-from pools.mechanism.fairness import fairness
+from pools.mechanism.fairness import fairness, promised, window_use
 from pools.mechanism.lending import Lending, Loan, lending, loans
-from pools.mechanism.ordering import Floats, StateCode
+from pools.mechanism.ordering import Floats
 from pools.mechanism.tick_types import PATIENCE_S
 from pools.services.books import books_away, books_failed
 from pools.services.tick_decide import PoolResult
@@ -61,17 +60,9 @@ def fairness_rows(results: Sequence[PoolResult], at: datetime) -> Iterator[Row]:
 def _accounted(one: PoolResult) -> tuple[Floats, Floats, Floats, Lending]:
     """(use over the window [E,3], base of the bound [E,3], seconds of the window [P], who lent to whom)."""
     given, columns = one.given, one.given.entitlements
-    windows_s = given.state.window_s + given.elapsed_s
-    used = given.state.window_used + columns.used
-    served = np.maximum(0.0, used / windows_s[columns.pool][:, None])
-    base = columns.base * (columns.state == StateCode.BOUND)[:, None]
-    capacity = given.pools.capacity
-    return (
-        served,
-        base,
-        windows_s,
-        lending(served, base, one.result.holds, columns.service_class, columns.pool, capacity),
-    )
+    served, base = window_use(given), promised(given)
+    found = lending(served, base, one.result.holds, columns.service_class, columns.pool, given.pools.capacity)
+    return served, base, given.state.window_s + given.elapsed_s, found
 
 
 def _row(one: PoolResult, served: Floats, base: Floats, window_s: float, found: Lending, at: datetime) -> Row:

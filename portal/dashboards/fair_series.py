@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from pools.choices import EntitlementState
-from pools.mechanism.fairness import Fairness, fairness
+from pools.mechanism.fairness import Fairness, promised, tick_fairness
 from pools.mechanism.lending import BEYOND, OTHERS, UNPROMISED, Loan
+from pools.mechanism.tick import tick
+from pools.mechanism.tick_record import TickRecord
 from portal.dashboards import numbers
 from portal.dashboards.live_state import LiveRow, LiveState
 from portal.dashboards.series import debt_words
@@ -20,19 +21,21 @@ HEAT_STEPS = 5
 SPECIAL = {UNPROMISED: "Unpromised capacity", BEYOND: "Beyond both", OTHERS: "All others"}
 
 
-def measured(state: LiveState, patient: Set[int] | None = None) -> tuple[Fairness, list[int]]:
-    """Fairness of a pool now, and the ids of its rows in the same order; what is not bound is promised nothing.
+class Measured(NamedTuple):
+    """Fairness of a pool, and the satisfied share of each entitlement that asks for something promised."""
 
-    ``patient``: ids of those who were turned away of late, see ``pools.mechanism.fairness``; None when it is not known,
-    then everybody counts as such.
-    """
-    rows = list(state.rows.values())
-    bound = np.array([row.state == EntitlementState.BOUND for row in rows], dtype=bool)
-    served, base, demand = (
-        np.array([getattr(row, name)[0] for row in rows], dtype=float) for name in ("use", "base", "demand")
-    )
-    turned_away = np.array([patient is None or row.entitlement_id in patient for row in rows], dtype=bool)
-    return fairness(served, base * bound, demand, turned_away), [row.entitlement_id for row in rows]
+    fairness: Fairness
+    satisfied: dict[int, float]
+
+
+def measured(record: TickRecord | None) -> Measured | None:
+    """What the latest debt step measured; None without a record of one."""
+    if record is None:
+        return None
+    given, result = record.given, tick(record.given)
+    found = tick_fairness(given, result, slice(0, record.ids.size))
+    asks = np.minimum(promised(given)[:, 0], result.demand[:, 0]) > 0
+    return Measured(found, dict(zip(record.ids[asks].tolist(), found.satisfied[asks].tolist(), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +57,18 @@ class FairRow:
     promised_percent: float
 
 
-def fair_rows(state: LiveState, dimension: int, patient: Set[int] | None = None) -> list[FairRow]:
+def fair_rows(state: LiveState, dimension: int, seen: Measured | None) -> list[FairRow]:
     """Every row of the pool in one dimension; the debt's bar is scaled to the largest debt, 10 % at least."""
-    seen, ids = measured(state, patient)
-    satisfied = dict(zip(ids, seen.satisfied.tolist(), strict=True))
+    satisfied = seen.satisfied if seen is not None else {}
     largest = max([0.1, *(abs(row.debt) for row in state.rows.values())])
     whole = state.capacity[dimension]
     shares = {row.entitlement_id: _share(row.use[dimension], whole) for row in state.rows.values()}
     promises = {row.entitlement_id: _share(row.base[dimension], whole) for row in state.rows.values()}
     widest = max([1e-9, *shares.values(), *promises.values()])
     found = []
-    for row in state.rows.values():
+    for key, row in state.rows.items():
         width = 50.0 * min(1.0, abs(row.debt) / largest)
-        asked = min(row.base[0], row.demand[0]) > 0
-        key = row.entitlement_id
+        kept = satisfied.get(key)
         found.append(
             FairRow(
                 entitlement_id=key,
@@ -76,8 +77,8 @@ def fair_rows(state: LiveState, dimension: int, patient: Set[int] | None = None)
                 debt_from=50.0 if row.debt >= 0 else 50.0 - width,
                 debt_width=width,
                 owed=row.debt > 0,
-                satisfied=numbers.percent(satisfied[key]) if asked else numbers.NONE,
-                satisfied_percent=100.0 * satisfied[key] if asked else 0.0,
+                satisfied=numbers.percent(kept),
+                satisfied_percent=100.0 * (kept or 0.0),
                 share=_percent(shares[key]),
                 share_percent=100.0 * shares[key] / widest,
                 promised=_percent(promises[key]),
@@ -182,17 +183,18 @@ def _cell(amount: float, top: float, dimension: int) -> MatrixCell:
     return MatrixCell(numbers.amount(amount, dimension), numbers.exact(round(amount, 3), unit), heat)
 
 
-def fairness_sentence(state: LiveState | None, names: Mapping[int, str], seen: Fairness | None = None) -> str:
+def fairness_sentence(state: LiveState | None, names: Mapping[int, str], seen: Measured | None) -> str:
     """What the page is opened for: are promises kept alike, and who is owed most?"""
     if state is None:
         return "No live data: the tick has not written a state of this pool in the last minute."
-    seen = seen or measured(state)[0]
     owed = max(state.rows.values(), key=lambda row: row.debt, default=None)
-    if not seen.active:
+    if seen is None:
+        kept = "How promises are kept is measured with the next tick"
+    elif not seen.fairness.active:
         kept = "Nobody with a promise asks for anything right now"
     else:
-        kept = f"Promises that are asked for are kept to {numbers.percent(seen.mean_satisfied)}"
-        kept += ", alike for all" if seen.jain > 0.98 else f", unevenly (Jain index {seen.jain:.2f})"
+        kept = f"Promises that are asked for are kept to {numbers.percent(seen.fairness.mean_satisfied)}"
+        kept += ", alike for all" if seen.fairness.jain > 0.98 else f", unevenly (Jain index {seen.fairness.jain:.2f})"
     if owed is not None and owed.debt > 0.005:
         return f"{kept}; {names.get(owed.entitlement_id, 'one tenant')} is owed most: {numbers.percent(owed.debt)}."
     return f"{kept}; nobody is owed anything."

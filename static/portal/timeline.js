@@ -22,6 +22,7 @@
     if (!node) return;
     TP.charts.load(node.dataset.url).then(function (found) {
       if (found.empty) { TP.charts.nothing(node, "Nothing was measured in this time, and nothing happened."); return; }
+      if (node.clientWidth < 480) found.timeline.layout.showlegend = false; // the strips have titles, the hover has names
       TP.charts.draw(node, found.timeline, found.range.seconds, found.range.end);
       drawn = true;
       node.on("plotly_click", function (event) {

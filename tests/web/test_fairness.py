@@ -6,19 +6,25 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
+from pools.counters.types import Ask
+from pools.mechanism.fairness import Fairness
 from pools.mechanism.lending import BEYOND, OTHERS, UNPROMISED, Loan
 from pools.models import EntitlementSample, FairnessSample, FairnessSpan, Pool
+from pools.selectors.explain import records_read
+from pools.services.store import counters
 from portal.accounts.models import User
 from portal.dashboards.fair_reads import fairness_history, loans_total
-from portal.dashboards.fair_series import fair_rows, fairness_sentence, matrix_of, ordered
+from portal.dashboards.fair_series import Measured, fair_rows, fairness_sentence, matrix_of, measured, ordered
 from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.series import RANGES
 from portal.lib.clock import now
 from tests import cast
-from tests.portal_cast import live_message, publish
+from tests.cast import KV_TOKEN
+from tests.portal_cast import live_message, publish, tick_kept
 from tests.web.conftest import Everybody
 
 As = Callable[[User | None], Client]
@@ -154,20 +160,32 @@ def state_of(everybody: Everybody, **changes: Any) -> LiveState:
 
 
 def test_rows_scale_debts_around_the_middle_and_shares_to_the_widest(everybody: Everybody) -> None:
-    rows = {row.entitlement_id: row for row in fair_rows(state_of(everybody), 2)}
-    eve, bob = rows[everybody.world.eve.pk], rows[everybody.world.bob.pk]
+    world = everybody.world
+    tick_kept(world.pool)
+    counters().reserve(Ask(world.pool.pk, world.eve.pk, "e1", 128, 128 * KV_TOKEN))
+    tick_kept(world.pool)
+    seen = measured(records_read(world.pool.pk).debt_step)
+    assert seen is not None and list(seen.satisfied) == [world.eve.pk], "who asks for nothing promised is not compared"
+    rows = {row.entitlement_id: row for row in fair_rows(state_of(everybody), 2, seen)}
+    eve, bob = rows[world.eve.pk], rows[world.bob.pk]
     assert (eve.debt_from, eve.debt_width, eve.owed) == (50.0, 50.0, True)
-    assert (bob.debt_width, bob.satisfied) == (0.0, "–"), "who was promised nothing is not compared"
+    assert (eve.satisfied, bob.satisfied, bob.debt_width) == ("100\u00a0%", "–", 0.0)
     assert bob.share_percent == pytest.approx(100.0) and bob.promised_percent == 0
-    assert ordered(list(rows.values()), "satisfied", {})[-1] is bob
+    assert ordered(list(rows.values()), "satisfied", {})[0] is eve
+    assert [row.satisfied for row in fair_rows(state_of(everybody), 2, None)] == ["–"] * 3
 
 
 def test_the_sentence_counts_who_asks(everybody: Everybody) -> None:
-    names = {everybody.world.eve.pk: "Eve"}
-    assert fairness_sentence(None, {}).startswith("No live data")
-    told = fairness_sentence(state_of(everybody), names)
-    assert told == "Promises that are asked for are kept to 100\u00a0%, alike for all; Eve is owed most: 20\u00a0%."
-    assert fairness_sentence(state_of(everybody, busy=0.0), names).startswith("Nobody with a promise asks")
+    names, state = {everybody.world.eve.pk: "Eve"}, state_of(everybody)
+    assert fairness_sentence(None, {}, None).startswith("No live data")
+    assert fairness_sentence(state, names, None).startswith("How promises are kept is measured with the next tick; Eve")
+    kept = Measured(Fairness(np.ones(1), 3, 0.75, 0.8, 0.1), {})
+    told = fairness_sentence(state, names, kept)
+    assert told == (
+        "Promises that are asked for are kept to 75\u00a0%, unevenly (Jain index 0.80); Eve is owed most: 20\u00a0%."
+    )
+    idle = Measured(Fairness(np.ones(1), 0, 1.0, 1.0, 0.0), {})
+    assert fairness_sentence(state, names, idle).startswith("Nobody with a promise asks")
 
 
 def test_a_matrix_names_the_largest_and_sums_the_rest() -> None:

@@ -9,8 +9,6 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from pools.mechanism.tick import tick
-from pools.mechanism.tick_types import PATIENCE_S
 from pools.models import Entitlement, Pool
 from pools.selectors.explain import records_read
 from pools.selectors.overview import PoolRow, rows_fresh
@@ -23,6 +21,7 @@ from portal.dashboards.fair_series import (
     SPECIAL,
     FairRow,
     Matrix,
+    Measured,
     fair_rows,
     fairness_sentence,
     matrix_of,
@@ -105,11 +104,10 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
     state = recent(parse(reads.live_text(found.pk)))
     made, seconds = fair_reads.loans_total(found.pk, span, moment)
     matrix = matrix_of(made, dimension, MOST_LENDERS, MOST_BORROWERS)
-    patient = turned_away(found.pk)
-    rows, names, more = _table(found.pk, state, dimension, sort, request.GET.get("page", ""), patient)
+    seen = measured(records_read(found.pk).debt_step)
+    rows, names, more = _table(found.pk, state, dimension, sort, request.GET.get("page", ""), seen)
     named = fair_reads.names_of([one for one in {*matrix.lenders, *matrix.borrowers} if one > 0])
     held = {row.pk: row for row in _held([row.entitlement_id for row in rows])}
-    seen = measured(state, patient)[0] if state is not None else None
     context: dict[str, Any] = {
         "nav": "fairness",
         "pool": found,
@@ -117,7 +115,7 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
         "state": state,
         "at": datetime.fromtimestamp(state.at_ms / 1000, UTC) if state is not None else None,
         "sentence": fairness_sentence(state, names, seen),
-        "seen": seen,
+        "seen": seen.fairness if seen is not None and state is not None else None,
         "owed": sum(1 for row in state.rows.values() if row.debt > 0.01) if state is not None else None,
         "rows": [(row, held[row.entitlement_id]) for row in rows if row.entitlement_id in held],
         "sort": sort,
@@ -135,27 +133,18 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _table(
-    pool_id: int, state: LiveState | None, dimension: int, sort: str, page_text: str, patient: set[int] | None
+    pool_id: int, state: LiveState | None, dimension: int, sort: str, page_text: str, seen: Measured | None
 ) -> tuple[list[FairRow], dict[int, str], dict[str, Any]]:
     """(the rows of one page, names of all, what the pager needs). Sorted here: the live state is already in memory."""
     if state is None:
         return [], {}, {"page": 1, "pages": 1, "total": 0}
     names = dict(Entitlement.objects.filter(pool_id=pool_id).values_list("pk", "tenant__name"))
-    every = ordered(fair_rows(state, dimension, patient), sort, names)
+    every = ordered(fair_rows(state, dimension, seen), sort, names)
     pages = max(1, -(-len(every) // MOST_ROWS))
     number = int(page_text) if page_text.isascii() and page_text.isdigit() and len(page_text) < 6 else 1
     number = min(max(1, number), pages)
     shown = every[(number - 1) * MOST_ROWS : number * MOST_ROWS]
     return shown, names, {"page": number, "pages": pages, "total": len(every)}
-
-
-def turned_away(pool_id: int) -> set[int] | None:
-    """Who was refused of late, as the pool's last kept tick knew; None when none is kept."""
-    record = records_read(pool_id).latest
-    if record is None:
-        return None
-    lately = tick(record.given).state.since_refused_s <= PATIENCE_S
-    return set(record.ids[lately].tolist())
 
 
 def _held(ids: list[int]) -> list[Entitlement]:

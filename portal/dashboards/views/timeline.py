@@ -75,17 +75,7 @@ def sentence(happened: list[Event], more: bool, refused: int, span: Range) -> st
     """What happened, counted."""
     where = SPANS.get(span.name, "the last 30 days")
     counts = {key: sum(1 for event in happened if event.kind == key) for key, _ in KINDS}
-    nouns = {
-        "scaling": "scaling decision",
-        "alert": "alert",
-        "pool": "change of the pool",
-        "endpoint": "endpoint change",
-    }
-    parts = [
-        f"{count} {nouns.get(key, f'{key} change')}{'' if count == 1 else 's'}"
-        for key, count in counts.items()
-        if count
-    ]
+    parts = [f"{count} {NOUNS.get(key, f'{key} change')}{_s(count)}" for key, count in counts.items() if count]
     told = f"more than {MOST} events" if more else ", ".join(parts) if parts else "nothing was changed"
     return f"In {where}: {refused:,} {'request was' if refused == 1 else 'requests were'} refused; {told}."
 
