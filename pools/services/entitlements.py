@@ -218,6 +218,13 @@ def state_set(entitlement: Entitlement, state: EntitlementState, sentence: str, 
         entitlement.valid_until = max(now, entitlement.valid_from)
 
 
+def state_apply(entitlement: Entitlement, state: EntitlementState, sentence: str, now: datetime) -> None:
+    """As :func:`state_set`; what ends for good ends now. The caller saves ``STATE_FIELDS`` and ``valid_until``."""
+    state_set(entitlement, state, sentence, now)
+    if state is EntitlementState.EXPIRED:
+        entitlement.valid_until = None if now <= entitlement.valid_from else now
+
+
 STATE_FIELDS = ["state", "state_reason", "state_since", "suspended_at", "bound_at", "suspended_with_tenant"]
 
 
@@ -240,12 +247,8 @@ def _move(
         return entitlement
     if before == EntitlementState.EXPIRED:
         raise DomainError("expired", f"{entitlement.slug} has expired; make a new entitlement.", status=409)
-    state_set(entitlement, state, sentence, now)
-    if state is EntitlementState.EXPIRED:
-        entitlement.valid_until = None if now <= entitlement.valid_from else now
-        entitlement.save(update_fields=[*STATE_FIELDS, "valid_until"])
-    else:
-        entitlement.save(update_fields=STATE_FIELDS)
+    state_apply(entitlement, state, sentence, now)
+    entitlement.save(update_fields=[*STATE_FIELDS, "valid_until"])
     _record(actor, now, f"entitlement_{verb}", entitlement, {"state": before}, {"state": state.value}, sentence)
     return entitlement
 

@@ -11,11 +11,10 @@ from pools.choices import EntitlementState
 from pools.models import Entitlement, EntitlementRequest
 from pools.models.requests import RequestState
 from pools.services.documents import key_forget
-from pools.services.entitlements import entitlement_expire
 from pools.services.inflight import inflight_end
 from pools.services.keys import key_revoke
-from pools.services.publishing import gathered, publish_all
 from pools.services.requests import request_withdraw
+from pools.services.tenant_entitlements import entitlements_locked, entitlements_move, entitlements_publish
 from pools.services.tenant_states import entitlements_by_pool
 from portal.accounts.choices import TenantState
 from portal.accounts.models import ApiKey, Membership, Tenant
@@ -74,11 +73,10 @@ def tenant_offboard(
     _check(tenant, confirm, reason, without_export)
     before, running = tenant.state, entitlements_by_pool(tenant.pk)
     why = f"Its tenant is offboarded: {reason.strip()}"
-    with gathered() as touched:
-        living = Entitlement.objects.filter(tenant=tenant).exclude(state=EntitlementState.EXPIRED.value)
-        entitlements = list(living.order_by("pool_id", "pk").values_list("pk", flat=True))
-        for entitlement_id in entitlements:
-            entitlement_expire(actor=actor, now=now, entitlement_id=entitlement_id, reason=why)
+    ending = entitlements_locked(
+        Entitlement.objects.filter(tenant=tenant).exclude(state=EntitlementState.EXPIRED.value)
+    )
+    entitlements_move(actor, now, ending, EntitlementState.EXPIRED, why, "entitlement_expire")
     asked = list(EntitlementRequest.objects.filter(tenant=tenant, state=RequestState.OPEN).values_list("pk", flat=True))
     for request_id in asked:
         request_withdraw(actor=actor, now=now, request_id=request_id)
@@ -90,7 +88,7 @@ def tenant_offboard(
     for invitation in invited:
         invitation_revoke(actor=actor, now=now, invitation_id=invitation.pk, tenant=tenant, reason=why)
     tenant_move(tenant, TenantState.OFFBOARDED, reason.strip(), now)
-    done = Offboarded(tenant, len(keys), len(entitlements), people, len(asked), len(invited))
+    done = Offboarded(tenant, len(keys), len(ending), people, len(asked), len(invited))
     audit_record(
         actor=actor,
         verb="tenant_offboard",
@@ -102,8 +100,8 @@ def tenant_offboard(
         tenant=tenant,
     )
     transaction.on_commit(lambda: key_forget([key.digest for key in keys]), robust=True)
+    transaction.on_commit(lambda: entitlements_publish(ending), robust=True)
     transaction.on_commit(lambda: inflight_end(running), robust=True)
-    transaction.on_commit(lambda: publish_all(touched, now), robust=True)
     return done
 
 

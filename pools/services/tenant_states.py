@@ -11,9 +11,13 @@ from django.db import transaction
 from pools.choices import EntitlementState
 from pools.models import Entitlement
 from pools.services.documents import keys_republish
-from pools.services.entitlements import entitlement_resume, entitlement_suspend
 from pools.services.inflight import inflight_end
-from pools.services.publishing import gathered, publish_all
+from pools.services.tenant_entitlements import (
+    entitlements_locked,
+    entitlements_move,
+    entitlements_publish,
+    entitlements_that_fit,
+)
 from portal.accounts.choices import TenantState
 from portal.accounts.models import Tenant
 from portal.accounts.tenants import tenant_locked, tenant_move
@@ -46,19 +50,16 @@ def tenant_suspend(*, actor: Actor, now: datetime, tenant_id: int, reason: str, 
         sentence = "Give a reason: the tenant's people read it."
         raise DomainError("reason_missing", sentence, fields={"reason": sentence})
     tenant_move(tenant, TenantState.SUSPENDED, reason.strip(), now)
-    with gathered() as touched:
-        rows = Entitlement.objects.filter(tenant=tenant).exclude(state__in=IDLE)
-        ids = list(rows.order_by("pool_id", "pk").values_list("pk", flat=True))
-        for entitlement_id in ids:
-            entitlement_suspend(
-                actor=actor, now=now, entitlement_id=entitlement_id, reason=f"Its tenant is suspended: {reason.strip()}"
-            )
-    Entitlement.objects.filter(pk__in=ids).update(suspended_with_tenant=True)
-    _record(actor, now, "tenant_suspend", tenant, TenantState.ACTIVE, {"entitlements": len(ids)}, reason)
+    rows = entitlements_locked(Entitlement.objects.filter(tenant=tenant).exclude(state__in=IDLE))
+    why = f"Its tenant is suspended: {reason.strip()}"
+    entitlements_move(actor, now, rows, EntitlementState.SUSPENDED, why, "entitlement_suspend")
+    Entitlement.objects.filter(pk__in=[row.pk for row in rows]).update(suspended_with_tenant=True)
+    _record(actor, now, "tenant_suspend", tenant, TenantState.ACTIVE, {"entitlements": len(rows)}, reason)
     running = entitlements_by_pool(tenant.pk) if end_running else {}
+    # Keys first: that alone closes every gateway, whatever is still being told about the entitlements.
     transaction.on_commit(lambda: keys_republish(tenant.pk, now), robust=True)
+    transaction.on_commit(lambda: entitlements_publish(rows), robust=True)
     transaction.on_commit(lambda: inflight_end(running), robust=True)
-    transaction.on_commit(lambda: publish_all(touched, now), robust=True)
     return tenant
 
 
@@ -73,22 +74,16 @@ def tenant_resume(*, actor: Actor, now: datetime, tenant_id: int, reason: str = 
     if tenant.state != TenantState.SUSPENDED:
         raise DomainError("not_suspended", f"{tenant.name} is {tenant.state}, not suspended.", status=409)
     tenant_move(tenant, TenantState.ACTIVE, "", now)
-    rows = Entitlement.objects.filter(tenant=tenant, suspended_with_tenant=True, state=EntitlementState.SUSPENDED.value)
-    stayed: list[tuple[str, str]] = []
-    found = list(rows.order_by("pool_id", "pk"))
-    with gathered() as touched:
-        for row in found:
-            try:
-                entitlement_resume(actor=actor, now=now, entitlement_id=row.pk, reason="Its tenant is resumed.")
-            except DomainError as error:  # raised before anything was written
-                stayed.append((row.slug, error.sentence))
-    Entitlement.objects.filter(tenant=tenant, suspended_with_tenant=True).update(suspended_with_tenant=False)
-    count = len(found) - len(stayed)
-    after = {"entitlements": count, "stayed": [slug for slug, _ in stayed]}
+    own = Entitlement.objects.filter(tenant=tenant, suspended_with_tenant=True)
+    found = entitlements_locked(own.filter(state=EntitlementState.SUSPENDED.value))
+    fits, stayed = entitlements_that_fit(found)
+    own.update(suspended_with_tenant=False)
+    entitlements_move(actor, now, fits, EntitlementState.PENDING, "Its tenant is resumed.", "entitlement_resume")
+    after = {"entitlements": len(fits), "stayed": [slug for slug, _ in stayed]}
     _record(actor, now, "tenant_resume", tenant, TenantState.SUSPENDED, after, reason)
-    transaction.on_commit(lambda: publish_all(touched, now), robust=True)
+    transaction.on_commit(lambda: entitlements_publish(fits), robust=True)
     transaction.on_commit(lambda: keys_republish(tenant.pk, now), robust=True)
-    return Resumed(tenant, count, tuple(stayed))
+    return Resumed(tenant, len(fits), tuple(stayed))
 
 
 def entitlements_by_pool(tenant_id: int) -> dict[int, set[int]]:

@@ -22,7 +22,9 @@ from pools.services.tenants import membership_set, tenant_change, tenant_change_
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import ApiKey, Invitation, Membership, Tenant
 from portal.accounts.tenants import details_of
+from portal.audit.chain import record_hash
 from portal.audit.models import AuditRecord
+from portal.audit.services import content_of
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
 from portal.people.invitations import invitation_create
@@ -138,6 +140,46 @@ def test_suspending_stops_keys_and_entitlements_and_frees_the_promise(world: Wor
     assert (world.alice.state, world.alice.suspended_with_tenant) == (EntitlementState.SUSPENDED, True)
     assert "unpaid" in world.alice.state_reason
     assert ApiKey.objects.get(pk=key.key.pk).revoked_at is None, "the key itself is kept"
+
+
+def test_every_entitlement_has_its_own_record_in_the_chain(world: World) -> None:
+    second = pool_make("second")
+    replica_ready(second)
+    own = promise(second, world.eve.tenant, world.eve.tier, slots(2))
+    suspend(world.eve.tenant)
+    resume(world.eve.tenant)
+    for row in (world.eve, own):
+        verbs = AuditRecord.objects.filter(object_type="pools.entitlement", object_id=str(row.pk)).order_by("pk")
+        assert list(verbs.values_list("verb", flat=True))[-2:] == ["entitlement_suspend", "entitlement_resume"]
+    last = ""
+    for record in AuditRecord.objects.order_by("pk"):
+        assert record.previous_hash == last and record.hash == record_hash(last, content_of(record))
+        last = record.hash
+
+
+def test_two_windows_of_one_pool_are_resumed_one_after_the_other(world: World) -> None:
+    """Together they no longer fit beside what was promised meanwhile; the first does."""
+    tenant = tenant_make("pair")
+    first = promise(world.pool, tenant, world.alice.tier, slots(20), slug="first", valid_until=later(900))
+    second = promise(world.pool, tenant, world.alice.tier, slots(20), slug="second", valid_from=later(900))
+    suspend(tenant)
+    promise(world.pool, tenant_make("greedy"), world.alice.tier, slots(64 - 6 - 5 - 25))
+    done = resume(tenant)
+    assert done.resumed == 1 and [slug for slug, _ in done.stayed] == ["second"]
+    for row, state in ((first, "pending"), (second, "suspended")):
+        row.refresh_from_db()
+        assert row.state == state
+
+
+def test_an_ended_window_keeps_what_it_says_of_its_end(world: World) -> None:
+    future = promise(
+        pool_make("second"), world.eve.tenant, world.eve.tier, slots(2), valid_from=later(900), valid_until=later(1800)
+    )
+    offboard(world.eve.tenant, without_export=True)
+    world.eve.refresh_from_db()
+    future.refresh_from_db()
+    assert (world.eve.valid_until, future.valid_until) == (later(3), None)
+    assert {world.eve.state, future.state} == {"expired"}
 
 
 def test_others_are_untouched(world: World) -> None:
