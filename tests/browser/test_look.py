@@ -27,6 +27,7 @@ def serious(page: Page) -> list[str]:
     ]
 
 
+@pytest.mark.timeout(400)  # every page there is, twice; on a busy machine more than a minute
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize(("email", "paths"), [("olga@example.org", OPERATOR), ("eda@example.org", TENANT)])
 def test_every_page(email: str, paths: list[str], dark: bool, site: Site, opens: Opens) -> None:

@@ -68,6 +68,7 @@ def states(job: BulkJob) -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_thousand_with_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = crowd(1000)
     for row in rows[:10]:
