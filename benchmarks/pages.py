@@ -72,7 +72,7 @@ def measure(options: Options) -> int:
         for page in world.pages(options.extra.only, runs):
             pages.append(page)
             label = f"{page.name}  ({page.queries} queries, {page.bytes_sent // 1024} KiB)"
-            report.rate(label, page.times, "ms")
+            report.rate(label, page.times, f"ms, {median(page.cpu):.0f} of them CPU")
             report.ratio(f"{page.name} / frame", median(page.times), median(floor))
         report.section("against the limits")
         if pages:
