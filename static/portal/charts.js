@@ -123,6 +123,18 @@
         if (!response.ok) throw new Error("HTTP " + response.status);
         return response.json();
       });
+    },
+    // The buttons that choose the dimension of a chart; the choice stays in the address.
+    dimensions: function (chosen) {
+      Array.prototype.forEach.call(document.querySelectorAll("#dimensions button"), function (button) {
+        button.addEventListener("click", function () {
+          Array.prototype.forEach.call(button.parentNode.children, function (b) { b.setAttribute("aria-pressed", String(b === button)); });
+          var address = new URL(window.location.href);
+          address.searchParams.set("dimension", button.dataset.dimension);
+          window.history.replaceState(null, "", address);
+          chosen(button.dataset.dimension);
+        });
+      });
     }
   };
 

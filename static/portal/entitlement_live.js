@@ -1,12 +1,10 @@
 // One entitlement: tiles, facts and the three charts follow each message of its pool.
 (function () {
   "use strict";
-  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
+  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr, share = TP.share, mark = TP.mark;
   var KEYS = ["tokens", "kv", "slots"], GIB = Math.pow(1024, 3), WORDS = { tokens: "token rate", kv_bytes: "KV cache", concurrency: "concurrency" };
   var root, charts = {}, range = null, last = 0;
 
-  function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
-  function mark(line, at) { attr(line, "x1", at.toFixed(2)); attr(line, "x2", at.toFixed(2)); }
   function part(name) { return root.querySelector('[data-part="' + name + '"]'); }
 
   function tile(row, index) {

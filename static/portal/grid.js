@@ -1,7 +1,7 @@
 // The grid: a selection that survives paging, row clicks, drop-downs that close, live numbers of the shown page.
 (function () {
   "use strict";
-  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
+  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr, share = TP.share, mark = TP.mark;
   var LIVE_MS = 3000, STALE_MS = 10000, MOST = 1000, STORE = "tp-picked";
   var grid, picked = {}, all = false, at = 0, opened = Date.now();
 
@@ -61,8 +61,6 @@
   }
 
   // ---- live numbers
-  function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
-  function mark(line, where) { attr(line, "x1", where.toFixed(2)); attr(line, "x2", where.toFixed(2)); }
   function fullest(use, limit) {
     var best = 0, most = -1;
     for (var i = 0; i < 3; i += 1) { var part = limit[i] > 0 ? use[i] / limit[i] : 0; if (part > most) { most = part; best = i; } }

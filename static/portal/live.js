@@ -101,4 +101,9 @@
   TP.attr = function (node, name, value) {
     if (node && node.getAttribute(name) !== value) node.setAttribute(name, value);
   };
+
+  // What bars and gauges are drawn with: a percentage of a whole, a tick at one, the word of a free share.
+  TP.share = function (value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; };
+  TP.mark = function (line, at) { TP.attr(line, "x1", at.toFixed(2)); TP.attr(line, "x2", at.toFixed(2)); };
+  TP.room = function (free) { return free < 0.01 ? "none" : free < 0.15 ? "low" : "good"; };
 })();

@@ -2,13 +2,11 @@
 // order, columns their width, charts their zoom.
 (function () {
   "use strict";
-  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
+  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr, share = TP.share, mark = TP.mark, room = TP.room;
   var KEYS = ["tokens", "kv", "slots"], TITLES = ["Tokens/s", "KV cache", "Concurrency"], GIB = Math.pow(1024, 3);
   var CHARTS = ["use", "refused", "replicas"];
   var root, dimension, charts = {}, range = null, last = null, rows = {};
 
-  function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
-  function room(free) { return free < 0.01 ? "none" : free < 0.15 ? "low" : "good"; }
   function free(use, all) { return all > 0 ? Math.max(0, 1 - use / all) : 0; }
   function words(code) { return code.replace("_", " ").replace("kv ", "KV "); }
 
@@ -56,7 +54,6 @@
     put(tr.querySelector('[data-cell="refused"]'), N.si(row[7]));
     put(tr.querySelector('[data-cell="waiting"]'), String(row[8]));
   }
-  function mark(node, at) { attr(node, "x1", at.toFixed(2)); attr(node, "x2", at.toFixed(2)); }
   function silent(id) {
     if (rows[id]) { put(rows[id].querySelector('[data-cell="tight"]'), "no live data"); attr(rows[id].querySelector('[data-cell="tight"]'), "data-room", "none"); }
   }
@@ -116,17 +113,7 @@
     root = document.getElementById("overview");
     dimension = Math.max(0, KEYS.indexOf(root.dataset.dimension));
     Array.prototype.forEach.call(root.querySelectorAll("tr[data-pool]"), function (tr) { rows[tr.dataset.pool] = tr; });
-    Array.prototype.forEach.call(document.querySelectorAll("#dimensions button"), function (button) {
-      button.addEventListener("click", function () {
-        dimension = KEYS.indexOf(button.dataset.dimension);
-        Array.prototype.forEach.call(button.parentNode.children, function (b) { b.setAttribute("aria-pressed", String(b === button)); });
-        var address = new URL(window.location.href);
-        address.searchParams.set("dimension", button.dataset.dimension);
-        window.history.replaceState(null, "", address);
-        range = null;
-        load();
-      });
-    });
+    TP.charts.dimensions(function (key) { dimension = KEYS.indexOf(key); range = null; load(); });
     document.addEventListener("visibilitychange", function () { if (!document.hidden && !range) load(); });
     document.body.addEventListener("htmx:afterSwap", alerts);
     load();

@@ -1,14 +1,12 @@
 // The live page of one pool: gauges, rows and charts follow each message; rows keep their order, columns their width.
 (function () {
   "use strict";
-  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr;
+  var TP = window.TP, N = TP.numbers, put = TP.put, attr = TP.attr, share = TP.share, mark = TP.mark, room = TP.room;
   var KEYS = ["tokens", "kv", "slots"], GIB = Math.pow(1024, 3);
   var CHARTS = ["use", "refused", "headroom", "replicas"];
   var root, dimension, charts = {}, range = null, last = null, live = null, lines = {}, layers = [];
 
   function part(node, name) { return node ? node.querySelector('[data-part="' + name + '"]') : null; }
-  function share(value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; }
-  function room(free) { return free < 0.01 ? "none" : free < 0.15 ? "low" : "good"; }
 
   function gauge(index, pool) {
     var tile = root.querySelector('[data-gauge="' + index + '"]'), bar = tile.querySelector("svg.gauge");
@@ -25,7 +23,6 @@
     attr(bar.querySelector(".hold"), "width", Math.min(share(pool.hold[index], all), 100 - used).toFixed(2));
     mark(bar.querySelector(".promise"), promised);
   }
-  function mark(line, at) { attr(line, "x1", at.toFixed(2)); attr(line, "x2", at.toFixed(2)); }
 
   function replicas(pool) {
     var tile = document.getElementById("replicas-tile"), bar = part(tile, "bar"), most = Number(bar.dataset.max) || 1;
@@ -168,17 +165,7 @@
   document.addEventListener("DOMContentLoaded", function () {
     root = document.getElementById("pool");
     dimension = Math.max(0, KEYS.indexOf(root.dataset.dimension));
-    Array.prototype.forEach.call(document.querySelectorAll("#dimensions button"), function (button) {
-      button.addEventListener("click", function () {
-        dimension = KEYS.indexOf(button.dataset.dimension);
-        Array.prototype.forEach.call(button.parentNode.children, function (b) { b.setAttribute("aria-pressed", String(b === button)); });
-        var address = new URL(window.location.href);
-        address.searchParams.set("dimension", button.dataset.dimension);
-        window.history.replaceState(null, "", address);
-        range = null;
-        load();
-      });
-    });
+    TP.charts.dimensions(function (key) { dimension = KEYS.indexOf(key); range = null; load(); });
     document.addEventListener("visibilitychange", function () { if (!document.hidden && !range) load(); });
     document.body.addEventListener("htmx:afterSwap", function (event) {
       var asked = event.detail && event.detail.pathInfo && event.detail.pathInfo.requestPath;

@@ -55,7 +55,6 @@ def preview_of(page: Page) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-@pytest.mark.timeout(300)
 def test_a_thousand_at_once_with_progress_then_undone_and_cancelled(site: Site, opens: Opens, workers: None) -> None:
     pool = pool_make("bulk-8b", max_replicas=300)
     crowd(MANY, pool, site.world.eve.tier)
