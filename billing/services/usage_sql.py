@@ -21,23 +21,26 @@ INSERT INTO usage_new ({COLUMNS}) SELECT {COLUMNS} FROM stored
 FAILED = "('upstream_error', 'timeout', 'expired', 'preempted')"
 
 
+SUMS = (
+    "requests",
+    "failed",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "charged_tokens",
+    "overrun_tokens",
+    "ttft_ms_sum",
+    "ttft_count",
+    "duration_ms_sum",
+)
+"""What a minute and an hour of usage add up, in the order of their columns."""
+
+
 def rollup(table: str, span: str) -> str:
     """Adds the new rows to the sums of their minute or hour."""
-    sums = (
-        "requests",
-        "failed",
-        "input_tokens",
-        "output_tokens",
-        "cached_tokens",
-        "charged_tokens",
-        "overrun_tokens",
-        "ttft_ms_sum",
-        "ttft_count",
-        "duration_ms_sum",
-    )
-    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in SUMS)
     return f"""
-    INSERT INTO {table} (at, entitlement_id, key_id, pool_id, tenant_id, {", ".join(sums)})
+    INSERT INTO {table} (at, entitlement_id, key_id, pool_id, tenant_id, {", ".join(SUMS)})
     SELECT date_trunc('{span}', settled_at, 'UTC'), entitlement_id, coalesce(key_id, 0), pool_id, tenant_id,
            count(*), count(*) FILTER (WHERE outcome IN {FAILED}), sum(input_tokens), sum(output_tokens),
            sum(cached_tokens), sum(charged_tokens), sum(overrun_tokens),

@@ -5,20 +5,17 @@ A page is found in two steps: the keys of its rows by the sort's own index, then
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import orjson
 from django.db.models import DateTimeField, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from pools.choices import EntitlementState, ServiceClass
 from pools.models import Entitlement, Pool, Tier
 from portal.accounts.models import Tenant
+from portal.lib.cursors import cursor_read, cursor_write
 from portal.lib.errors import DomainError
 
 PAGE = 50
@@ -39,6 +36,11 @@ SORTS = {
     "until": "until",
     "changed": "updated_at",
 }
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("from", "until", "changed"), datetime),
+    **dict.fromkeys(("tokens", "kv", "slots"), int),
+}
+"""What a column is sorted by, where it is not text."""
 COLUMNS = {
     "slug": "Entitlement",
     "tenant": "Tenant",
@@ -146,43 +148,18 @@ def grid_page(query: GridQuery, matching: QuerySet[Entitlement]) -> GridPage:
     ids = [key for key, _ in keys[:PAGE]]
     related = ("tenant", "pool__current_profile", "tier__current")
     found = {row.pk: row for row in Entitlement.objects.filter(pk__in=ids).select_related(*related)}
-    following = _cursor(query, keys[PAGE - 1][1], keys[PAGE - 1][0]) if len(keys) > PAGE else ""
+    following = ""
+    if len(keys) > PAGE:
+        key, value = keys[PAGE - 1]
+        following = cursor_write(query.sort, query.descending, value, key)
     return GridPage([found[key] for key in ids if key in found], following)
 
 
 def _after(path: str, query: GridQuery) -> Q:
-    value, key = _read(query)
+    value, key = cursor_read(query.cursor, query.sort, query.descending, KINDS.get(query.sort, str))
     side = "lt" if query.descending else "gt"
     # The first condition repeats what follows from the second, in a form that an index can begin at.
     return Q(**{f"{path}__{side}e": value}) & (Q(**{f"{path}__{side}": value}) | Q(**{path: value, f"pk__{side}": key}))
-
-
-def _cursor(query: GridQuery, value: Any, key: int) -> str:
-    text = value.isoformat() if isinstance(value, datetime) else value
-    document = orjson.dumps([query.sort, query.descending, text, key])
-    return base64.urlsafe_b64encode(document).decode().rstrip("=")
-
-
-def _read(query: GridQuery) -> tuple[Any, int]:
-    """The sort value and id in a cursor. Raises DomainError ``bad_cursor`` for anything that we did not write."""
-    try:
-        text = query.cursor.encode("ascii")
-        sort, descending, value, key = orjson.loads(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
-        if (sort, descending) != (query.sort, query.descending) or type(key) is not int or not 0 <= key < 2**63:
-            raise ValueError
-        if query.sort in {"from", "until", "changed"}:
-            value = datetime.fromisoformat(value)
-            if value.tzinfo is None:
-                raise ValueError
-        elif query.sort in {"tokens", "kv", "slots"}:
-            if type(value) is not int or not 0 <= value < 2**63:
-                raise ValueError
-        elif type(value) is not str or "\x00" in value:
-            raise ValueError
-    except (ValueError, TypeError, binascii.Error, orjson.JSONDecodeError):
-        sentence = "The place in the list could not be read: go back to the first page."
-        raise DomainError("bad_cursor", sentence) from None
-    return value, key
 
 
 def grid_choices() -> dict[str, list[tuple[str, str]]]:

@@ -11,6 +11,7 @@ from django.db.models import F, Q, QuerySet, Sum
 from pools.mechanism.hit_rate import Verdict
 from pools.models import AdviceHour, Pool, ScalingDecision
 from portal.lib.cursors import cursor_read, cursor_write
+from portal.lib.given import text_of
 
 PAGE = 50
 SORT = "at"
@@ -35,7 +36,7 @@ class DecisionQuery:
     def of(cls, given: Mapping[str, str]) -> DecisionQuery:
         """From the parameters of an address."""
         return cls(
-            pool=given.get("pool", "").replace("\x00", "").strip()[:63],
+            pool=text_of(given, "pool", 63),
             code=given.get("code", "") if given.get("code") in dict(CODES) else "",
             done=given.get("done", "") if given.get("done") in dict(DONE) else "",
             moves=given.get("moves") == "1",

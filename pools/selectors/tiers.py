@@ -12,6 +12,7 @@ from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 from pools.choices import EntitlementState, ServiceClass
 from pools.models import Entitlement, Tier, TierVersion
 from pools.models.tiers import VersionStatus
+from portal.lib.given import number_of
 
 PAGE = 50
 VERSIONS_PAGE = 30
@@ -58,8 +59,8 @@ def tiers_page(text: str, service_class: str, archived: bool, cursor: str, now: 
     if service_class in list(ServiceClass):
         rows = rows.filter(service_class=service_class)
     place, _, slug = cursor.partition("-")
-    if place.isascii() and place.isdigit() and len(place) < 3:
-        rows = rows.filter(Q(place__gt=int(place)) | Q(place=int(place), slug__gt=slug))
+    if (at := number_of(place, 2)) is not None:
+        rows = rows.filter(Q(place__gt=at) | Q(place=at, slug__gt=slug))
     found = list(rows.order_by("place", "slug")[: PAGE + 1])
     shown = found[:PAGE]
     ids = [tier.pk for tier in shown]
@@ -92,8 +93,8 @@ def versions_page(
 ) -> tuple[list[VersionLine], int | None]:
     """The newest versions below number ``before``, and the cursor of the next page. One query."""
     rows = TierVersion.objects.filter(tier=tier).select_related("reverts").defer("author")
-    if before.isascii() and before.isdigit() and len(before) < 10:
-        rows = rows.filter(number__lt=int(before))
+    if (below := number_of(before, 9)) is not None:
+        rows = rows.filter(number__lt=below)
     found = list(rows.order_by("-number")[: VERSIONS_PAGE + 1])
     coming = {row.pk for row in planned}
     lines = [VersionLine(row, _state(row, tier, coming, now)) for row in found[:VERSIONS_PAGE]]
@@ -102,10 +103,10 @@ def versions_page(
 
 def version_numbered(tier: Tier, number: str | int | None) -> TierVersion | None:
     """A version by its number as it comes in an address; None for anything else."""
-    text = str(number or "")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    wanted = number_of(str(number or ""), 9)
+    if wanted is None:
         return None
-    return TierVersion.objects.filter(tier=tier, number=int(text)).select_related("reverts").first()
+    return TierVersion.objects.filter(tier=tier, number=wanted).select_related("reverts").first()
 
 
 def version_numbers(tier: Tier, most: int = 200) -> list[int]:

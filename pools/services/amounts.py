@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pools.choices import EntitlementState, ServiceClass
 from pools.mechanism.amounts import Rate
+from pools.mechanism.eviction import Lease
 from pools.mechanism.ordering import ClassCode, StateCode
 from pools.models import CapacityProfile, Entitlement
 
@@ -19,6 +20,17 @@ NOTHING = Rate(0, 0, 0)
 def base_of(entitlement: Entitlement) -> Rate:
     """What is promised."""
     return Rate(entitlement.base_tokens_per_second, entitlement.base_kv_bytes, entitlement.base_concurrency)
+
+
+def lease_of(entitlement: Entitlement) -> Lease:
+    """A reserved promise as capacity loss looks at it: the newest gives way first. Reads the tier."""
+    since = entitlement.bound_at or entitlement.created_at
+    return Lease(
+        entitlement.pk,
+        CLASS_CODES[entitlement.tier.service_class],
+        base_of(entitlement),
+        int(since.timestamp() * 1000),
+    )
 
 
 class Bursts(Protocol):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from pools.mechanism.amounts import Rate
 from pools.mechanism.capacity import pool_capacity
-from pools.mechanism.eviction import Lease, degrade
+from pools.mechanism.eviction import degrade
 from pools.mechanism.lease import Promises, Triple, missing_words, shortfall
 from pools.mechanism.ordering import ClassCode
 from pools.models import Entitlement, Pool
-from pools.services.amounts import CLASS_CODES, NOTHING, base_of, replica_of
+from pools.services.amounts import NOTHING, lease_of, replica_of
 from pools.services.supply import HELD_STATES, RESERVED, promises_of
 from portal.lib.errors import DomainError
 
@@ -57,13 +57,4 @@ def degraded_by(pool_id: int, capacity: Rate) -> list[int]:
     rows = Entitlement.objects.filter(
         pool_id=pool_id, state__in=HELD_STATES, tier__service_class__in=RESERVED
     ).select_related("tier")
-    leases = [
-        Lease(
-            row.pk,
-            CLASS_CODES[row.tier.service_class],
-            base_of(row),
-            int((row.bound_at or row.created_at).timestamp() * 1000),
-        )
-        for row in rows
-    ]
-    return list(degrade(capacity, leases))
+    return list(degrade(capacity, [lease_of(row) for row in rows]))

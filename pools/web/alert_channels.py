@@ -22,12 +22,13 @@ from pools.services.alert_channels import (
 from pools.services.alert_deliveries import delivery_retry, delivery_test
 from pools.web.alert_form import ChannelForm
 from pools.web.alerts import operates
-from pools.web.common import page_actor
 from portal.accounts.access import operates as operators_only
 from portal.accounts.access import reads_everything
+from portal.audit.actors import page_actor
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import note, page
 
 GET_POST = ["GET", "HEAD", "POST"]
@@ -164,9 +165,7 @@ def test(request: HttpRequest, channel_id: int) -> HttpResponseBase:
 def secret(request: HttpRequest, channel_id: int) -> HttpResponseBase:
     """A new secret, shown on this answer only; the old one signs beside it for a day."""
     channel_or_404(channel_id)
-    made = alert_channel_secret(
-        actor=page_actor(request), now=now(), channel_id=channel_id, reason=request.POST.get("reason", "")[:500]
-    )
+    made = alert_channel_secret(actor=page_actor(request), now=now(), channel_id=channel_id, reason=reason_of(request))
     return _page(request, made.channel, made)
 
 

@@ -32,12 +32,13 @@ from pools.services.alert_rules import (
 from pools.services.alert_words import INFO, LEVELS, rule_text, terms_of, value_text
 from pools.web.alert_form import MUTES, RuleForm, initial_of, mute_until
 from pools.web.alerts import chart_address, operates, range_context
-from pools.web.common import page_actor
 from portal.accounts.access import operates as operators_only
 from portal.accounts.access import reads_everything
+from portal.audit.actors import page_actor
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import number_of, reason_of
 from portal.lib.pages import note, page
 
 SHOWN_POOLS = 12
@@ -228,7 +229,7 @@ def mute(request: HttpRequest, rule_id: int) -> HttpResponseBase:
         note(request, "Say until when: choose a span or a moment.", bad=True)
         return redirect("alert-rule", rule_id)
     before = found.muted_until if found.muted_until and found.muted_until > moment else None
-    reason = request.POST.get("reason", "")[:500]
+    reason = reason_of(request)
     try:
         alert_rule_mute(actor=page_actor(request), now=moment, rule_id=rule_id, until=until, reason=reason)
     except DomainError as error:
@@ -275,9 +276,7 @@ def delete(request: HttpRequest, rule_id: int) -> HttpResponseBase:
     if request.POST.get("confirm", "").strip() != found.name:
         note(request, f"Nothing was removed: type “{found.name}” to confirm.", bad=True)
         return redirect("alert-rule", rule_id)
-    alert_rule_delete(
-        actor=page_actor(request), now=now(), rule_id=rule_id, reason=request.POST.get("reason", "")[:500]
-    )
+    alert_rule_delete(actor=page_actor(request), now=now(), rule_id=rule_id, reason=reason_of(request))
     note(request, f"“{found.name}” is gone.")
     return redirect("alerts")
 
@@ -322,8 +321,9 @@ def _take_back(ids: list[int]) -> str:
 @require_POST
 def take_back(request: HttpRequest) -> HttpResponseBase:
     """Undoes the making of rules a few minutes ago."""
-    ids = [int(part) for part in request.GET.get("ids", "").split(",")[:50] if part.isascii() and part.isdigit()]
-    gone = alert_rules_take_back(actor=page_actor(request), now=now(), rule_ids=[pk for pk in ids if pk < 2**62])
+    parts = request.GET.get("ids", "").split(",")[:50]
+    ids = [key for part in parts if (key := number_of(part)) is not None]
+    gone = alert_rules_take_back(actor=page_actor(request), now=now(), rule_ids=ids)
     text = (
         f"{len(gone)} rule{'s were' if len(gone) != 1 else ' was'} taken back." if gone else "Nothing was taken back."
     )

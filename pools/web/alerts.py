@@ -27,6 +27,7 @@ from pools.services.alert_words import INFO, rule_text, terms_of, value_text
 from portal.accounts.access import reads_everything
 from portal.accounts.models import User
 from portal.lib.clock import now
+from portal.lib.given import number_of
 from portal.lib.pages import page
 
 EVENTS = ("opened", "cleared", "test")
@@ -206,10 +207,12 @@ def chart_address(rule: AlertRule, pool: Pool | None = None) -> str:
 @require_safe
 def history(request: HttpRequest) -> HttpResponse:
     """Every alert that opened, newest first."""
-    rule_id, pool_slug = _number(request, "rule"), request.GET.get("pool", "").strip()
+    rule_id, pool_slug = number_of(request.GET.get("rule", "")), request.GET.get("pool", "").strip()
     level = request.GET.get("level", "") if request.GET.get("level", "") in SEVERE_FIRST else ""
     pool = Pool.objects.filter(slug=pool_slug).values_list("pk", flat=True).first() if pool_slug else None
-    rows, following = alerts_past(rule_id, pool if pool or not pool_slug else 0, level, _number(request, "after"))
+    rows, following = alerts_past(
+        rule_id, pool if pool or not pool_slug else 0, level, number_of(request.GET.get("after", ""))
+    )
     context: dict[str, Any] = {
         "nav": "alerts",
         "rows": [(row, value_text(row.rule.metric, row.worst)) for row in rows],
@@ -232,8 +235,8 @@ def delivery_list(request: HttpRequest) -> HttpResponse:
     """The log of messages: to whom, what, when, the answer."""
     state = request.GET.get("state", "") if request.GET.get("state", "") in DeliveryState.values else ""
     event = request.GET.get("event", "") if request.GET.get("event", "") in EVENTS else ""
-    channel_id = _number(request, "channel")
-    rows, following = deliveries(state, channel_id, event, _number(request, "after"))
+    channel_id = number_of(request.GET.get("channel", ""))
+    rows, following = deliveries(state, channel_id, event, number_of(request.GET.get("after", "")))
     context: dict[str, Any] = {
         "nav": "alerts",
         "rows": rows,
@@ -264,8 +267,3 @@ def delivery(request: HttpRequest, delivery_id: int) -> HttpResponse:
 
 def _pretty(payload: Any) -> str:
     return orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode()
-
-
-def _number(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

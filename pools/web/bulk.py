@@ -18,11 +18,13 @@ from pools.services.bulk import bulk_start
 from pools.services.bulk_actions import ACTIONS, Action, action_of
 from pools.services.bulk_preview import MOST_ITEMS, BulkPreview, PlannedItem, bulk_preview, selected
 from pools.services.entitlements import AMOUNTS
-from pools.web.common import page_actor, tier_choices
+from pools.web.common import tier_choices
 from pools.web.entitlements import below_of, grid_query
 from portal.accounts.access import operates
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import number_of
 from portal.lib.pages import note, page
 
 SHOWN_ITEMS = 100
@@ -64,7 +66,7 @@ def selection_of(given: QueryDict) -> Selection:
         kept = [("all", "1"), *((name, query.filters[name]) for name in FILTERS if name in query.filters)]
         return Selection(list(rows[: MOST_ITEMS + 1]), kept, True)
     texts = [*given.get("ids", "").split("."), *given.getlist("pick")]
-    ids = sorted({int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 19})
+    ids = sorted({key for text in texts if (key := number_of(text)) is not None})
     return Selection(ids, [("ids", ".".join(map(str, ids)))], False)
 
 

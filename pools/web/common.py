@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 from pools.choices import ServiceClass
 from pools.models import Tier
-from portal.accounts.models import User
-from portal.audit.models import Source
-from portal.audit.services import Actor
+from portal.lib.tables import cell_safe
 
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
 UNITS = {"b": 1, "bytes": 1, "kib": 1024, "mib": MIB, "gib": GIB, "tib": TIB}
-
-
-def page_actor(request: HttpRequest) -> Actor:
-    """The signed-in person, acting through a page."""
-    return Actor(cast(User, request.user), Source.PAGE)
 
 
 def tier_choices() -> list[Tier]:
@@ -59,11 +52,5 @@ def csv_answer(name: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     writer = csv.writer(response)
     writer.writerow(head)
-    writer.writerows([_plain(value) for value in row] for row in rows)
+    writer.writerows([cell_safe(value) for value in row] for row in rows)
     return response
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return "" if value is None else value

@@ -25,12 +25,14 @@ from pools.services.entitlements import (
     entitlement_suspend,
 )
 from pools.services.lease_check import lease_check
-from pools.web.common import page_actor, size_write, tier_choices
+from pools.web.common import size_write, tier_choices
 from pools.web.entitlement_form import EntitlementForm, initial_of
 from pools.web.entitlement_merge import merged
 from portal.accounts.access import operates
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import note, page
 
 RENAMED = {"cap": "cap_tokens_per_second"}
@@ -227,7 +229,7 @@ def _share(pool: Pool | None, slots: int | None) -> dict[str, Any] | None:
 @require_POST
 def suspend(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Refuses every request of it at once."""
-    row, reason = entitlement_of(slug), request.POST.get("reason", "").strip()[:300]
+    row, reason = entitlement_of(slug), reason_of(request, 300)
     entitlement_suspend(actor=page_actor(request), now=now(), entitlement_id=row.pk, reason=reason)
     _note(request, row, f"{slug} is suspended; gateways refuse its requests within a second.")
     return redirect("entitlement", slug=slug)
@@ -237,7 +239,7 @@ def suspend(request: HttpRequest, slug: str) -> HttpResponseBase:
 @require_POST
 def resume(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Puts a suspended one back, if it still fits."""
-    row, reason = entitlement_of(slug), request.POST.get("reason", "").strip()[:300]
+    row, reason = entitlement_of(slug), reason_of(request, 300)
     try:
         entitlement_resume(actor=page_actor(request), now=now(), entitlement_id=row.pk, reason=reason)
     except DomainError as error:
@@ -255,7 +257,7 @@ def end(request: HttpRequest, slug: str) -> HttpResponseBase:
     if request.POST.get("confirm", "").strip() != slug:
         note(request, f"Nothing was ended: type {slug} to confirm.", bad=True)
         return redirect("entitlement", slug=slug)
-    reason = request.POST.get("reason", "").strip()[:300]
+    reason = reason_of(request, 300)
     entitlement_expire(actor=page_actor(request), now=now(), entitlement_id=row.pk, reason=reason)
     note(request, f"{slug} has ended. Its history and its debt are kept.")
     return redirect("entitlement", slug=slug)

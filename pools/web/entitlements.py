@@ -18,6 +18,7 @@ from pools.web.saved_views import views_of
 from portal.accounts.access import reads_everything
 from portal.accounts.models import Tenant, User
 from portal.lib.clock import now, now_ms
+from portal.lib.given import number_of
 from portal.lib.pages import json, page
 
 MOST_CSV = 100_000
@@ -111,8 +112,9 @@ def kept(given: QueryDict, *without: str) -> list[tuple[str, str]]:
 @require_safe
 def entitlements_live(request: HttpRequest) -> HttpResponse:
     """Live numbers of the rows of one page: what its script asks for every few seconds. ``ids``: joined with commas."""
-    ids = [int(part) for part in request.GET.get("ids", "").split(",") if part.isascii() and part.isdigit()][:MOST_LIVE]
-    rows = list(Entitlement.objects.filter(pk__in=[one for one in ids if one < 2**63]).only("pk", "pool_id", "state"))
+    parts = request.GET.get("ids", "").split(",")
+    ids = [key for part in parts if (key := number_of(part)) is not None][:MOST_LIVE]
+    rows = list(Entitlement.objects.filter(pk__in=ids).only("pk", "pool_id", "state"))
     numbers = live_numbers(rows, now_ms())
     found = [
         [row.pk, row.state, one.use, one.limit, one.cap, one.base, one.headroom, one.debt]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
+from portal.lib.given import text_of
+
 Kind = Literal["whole", "number", "percent", "text", "choice", "flag", "lines"]
 LONGEST_NUMBER = 60
 LONGEST_LINES = 20_000
@@ -67,7 +69,7 @@ def typed_read(fields: Iterable[Field], given: Mapping[str, str]) -> Typed:
     typed = Typed({})
     for one in fields:
         most = LONGEST_LINES if one.kind == "lines" else max(one.letters + 1, 256)
-        text = str(given.get(one.name, "")).replace("\x00", "").strip()[:most]
+        text = text_of(given, one.name, most)
         typed.values[one.name] = text
         try:
             typed.parsed[one.name] = _parse(one, text)

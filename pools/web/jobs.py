@@ -17,11 +17,13 @@ from pools.models.jobs import ItemState, JobState
 from pools.services.bulk import LIVING, bulk_cancel, bulk_undo, not_undoable
 from pools.services.bulk_actions import ACTIONS, UNDO
 from pools.web.bulk import LABELS
-from pools.web.common import csv_answer, page_actor
+from pools.web.common import csv_answer
 from pools.web.lists import cut
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import number_of, reason_of
 from portal.lib.pages import note, page
 
 ITEMS = 100
@@ -127,8 +129,8 @@ def items_context(request: HttpRequest, found: BulkJob) -> dict[str, Any]:
     rows = BulkItem.objects.filter(job=found).select_related("entitlement__tenant", "entitlement__pool")
     if state in ItemState.values:
         rows = rows.filter(state=state)
-    if after.isascii() and after.isdigit() and len(after) < 10:
-        rows = rows.filter(position__gt=int(after))
+    if (place := number_of(after, 9)) is not None:
+        rows = rows.filter(position__gt=place)
     shown = list(rows.order_by("position")[: ITEMS + 1])
     return {
         "items": [(item, LOOKS[ItemState(item.state)], differences(item)) for item in shown[:ITEMS]],
@@ -168,7 +170,7 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponseBase:
 def undo(request: HttpRequest, job_id: int) -> HttpResponseBase:
     """Takes a job back, as a job of its own."""
     try:
-        made = bulk_undo(actor=page_actor(request), now=now(), job_id=job_id, reason=request.POST.get("reason", ""))
+        made = bulk_undo(actor=page_actor(request), now=now(), job_id=job_id, reason=reason_of(request))
     except DomainError as error:
         if error.status == 404:
             raise

@@ -19,11 +19,13 @@ from pools.web.lists import cut
 from portal.accounts.access import may_in_tenant, tenant_page
 from portal.accounts.choices import KeyKind, TenantRole, TenantState
 from portal.accounts.models import ApiKey, Tenant
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.forms import refused
+from portal.lib.given import text_of
 from portal.lib.pages import note, page
-from portal.people.web.common import me, page_actor
+from portal.people.web.common import me
 
 DAYS = (("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"), ("day", "On a day"))
 SOON = (("1", "In a day"), ("7", "In 7 days"))
@@ -98,7 +100,7 @@ def keys(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 def _page(
     request: HttpRequest, tenant: Tenant, form: KeyForm | None = None, status: int = 200, **more: Any
 ) -> HttpResponse:
-    moment, text = now(), request.GET.get("q", "").strip().replace("\x00", "")[:100]
+    moment, text = now(), text_of(request.GET, "q", 100)
     show = request.GET.get("show", "") if request.GET.get("show", "") in SHOWS else ""
     every = ApiKey.objects.filter(tenant=tenant)
     working = Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=moment))

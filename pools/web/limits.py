@@ -30,6 +30,7 @@ from portal.accounts.access import tenant_page
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant
 from portal.lib.clock import now, now_ms
+from portal.lib.given import text_of
 from portal.lib.pages import page
 from portal.lib.scope import tenant_scope
 
@@ -80,7 +81,7 @@ class Bucket(NamedTuple):
 @require_safe
 def limits(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """The question, its answer on the live state, and the table of all limits."""
-    moment, wanted = now(), request.GET.get("pool", "").strip().replace("\x00", "")[:63]
+    moment, wanted = now(), text_of(request.GET, "pool", 63)
     with tenant_scope(tenant.pk):
         chosen = own_entitlement(tenant, wanted, moment)
         pools = own_pools(tenant)

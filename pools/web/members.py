@@ -18,9 +18,11 @@ from pools.web.lists import cut
 from portal.accounts.access import may_in_tenant, tenant_page
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import Membership, Tenant, User
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.forms import refused
+from portal.lib.given import text_of
 from portal.lib.pages import note, page
 from portal.people.invitations import (
     NewInvitation,
@@ -30,7 +32,7 @@ from portal.people.invitations import (
     invitation_restore,
     invitation_revoke,
 )
-from portal.people.web.common import me, page_actor
+from portal.people.web.common import me
 
 MOST_OPEN = 50
 
@@ -50,7 +52,7 @@ def members(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 
 
 def _page(request: HttpRequest, tenant: Tenant, form: InviteForm, status: int = 200, **more: Any) -> HttpResponse:
-    moment, text = now(), request.GET.get("q", "").strip().replace("\x00", "")[:200]
+    moment, text = now(), text_of(request.GET, "q", 200)
     rows = Membership.objects.filter(tenant=tenant).select_related("user")
     if text:
         named = Q(user__first_name__icontains=text) | Q(user__last_name__icontains=text)

@@ -18,7 +18,6 @@ from portal.accounts.models import User
 from portal.lib.errors import DomainError
 from portal.lib.pages import note
 
-LONGEST_REASON = 500
 TABS = (
     ("pool", "Live"),
     ("pool-settings", "Settings"),
@@ -62,11 +61,6 @@ def pool_context(request: HttpRequest, pool: Pool, current: str) -> dict[str, An
     """What every page of a pool needs."""
     may = cast(User, request.user).operates and pool.archived_at is None
     return {"nav": "pools", "pool": pool, "tabs": tabs_of(pool, current), "may_change": may}
-
-
-def reason_of(request: HttpRequest) -> str:
-    """The reason that was typed."""
-    return request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON]
 
 
 def done(request: HttpRequest, text: str, deed: PoolDeed) -> None:

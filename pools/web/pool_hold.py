@@ -15,12 +15,13 @@ from pools.models import Pool, ScalingDecision
 from pools.services.ceiling import ceiling_now
 from pools.services.outlook import capacity_with, pool_outlook
 from pools.services.overrides import pool_set_replicas
-from pools.web.common import page_actor
 from pools.web.fields import Field, FieldView, typed_read
-from pools.web.pool_common import done, outlook_context, pool_context, pool_for_change, pool_of, reason_of
+from pools.web.pool_common import done, outlook_context, pool_context, pool_for_change, pool_of
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import note, page
 
 LASTS: tuple[tuple[str, str, timedelta | None], ...] = (
@@ -60,9 +61,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
     pool = pool_for_change(slug)
     typed = typed_read(fields_of(pool), request.POST)
     context = _preview(pool, typed.parsed.get("replicas"), list(typed.errors.values()))
-    response = page(request, "pools/_hold_preview.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return page(request, "pools/_hold_preview.html", context, kept=False)
 
 
 @operates

@@ -19,13 +19,14 @@ from pools.services.outlook import pool_outlook
 from pools.services.profiles import ProfileInput, pool_profile_publish, profile_checked
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates, supply_of
-from pools.web.common import page_actor
 from pools.web.fields import Typed, field_groups, typed_of, typed_read, value_words
-from pools.web.pool_common import LONGEST_REASON, outlook_context, pool_context, pool_for_change, pool_of, reason_of
+from pools.web.pool_common import outlook_context, pool_context, pool_for_change, pool_of
 from pools.web.pool_fields import PROFILE, PROFILE_GROUPS
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import LONGEST_REASON, number_of, reason_of
 from portal.lib.pages import note, page
 
 MOST_VERSIONS = 100
@@ -71,7 +72,7 @@ def profiles(request: HttpRequest, slug: str) -> HttpResponse:
         running[profile_id or 0] = running.get(profile_id or 0, 0) + 1
     older = {version.version: version for version in versions}
     lines = [Line(one, _changed_words(older.get(one.version - 1), one), running.get(one.pk, 0)) for one in versions]
-    left, right = _number(request, "from"), _number(request, "to")
+    left, right = number_of(request.GET.get("from", ""), 8), number_of(request.GET.get("to", ""), 8)
     compared = None
     if left or right:
         compared = _compare(profile_of(pool, left), profile_of(pool, right))
@@ -94,7 +95,7 @@ def edit(request: HttpRequest, slug: str) -> HttpResponseBase:
     pool = pool_for_change(slug)
     if request.method == "POST":
         return _sent(request, pool)
-    older = _number(request, "from")
+    older = number_of(request.GET.get("from", ""), 8)
     values, reason = _values(profile_of(pool, older)) if older or pool.current_profile else {}, ""
     if older:
         reason = f"As in v{older}."
@@ -108,9 +109,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
     pool = pool_for_change(slug)
     typed = typed_read(PROFILE, request.POST)
     running_too = request.POST.get("applies") == "running"
-    response = page(request, "pools/_profile_preview.html", preview_context(pool, typed, running_too))
-    response["Cache-Control"] = "no-store"
-    return response
+    return page(request, "pools/_profile_preview.html", preview_context(pool, typed, running_too), kept=False)
 
 
 @operates
@@ -172,7 +171,6 @@ def _sent(request: HttpRequest, pool: Pool) -> HttpResponseBase:
     typed, reason = typed_read(PROFILE, request.POST), reason_of(request)
     if typed.errors:
         return _form(request, pool, typed, reason=reason, status=422)
-    expected = request.POST.get("base", "")
     running_too = request.POST.get("applies") == "running"
     try:
         made = pool_profile_publish(
@@ -182,7 +180,7 @@ def _sent(request: HttpRequest, pool: Pool) -> HttpResponseBase:
             profile=ProfileInput(**typed.parsed),
             reason=reason,
             running_too=running_too,
-            expected=int(expected) if expected.isascii() and expected.isdigit() else None,
+            expected=number_of(request.POST.get("base", ""), 9),
             break_promises=request.POST.get("break_promises") == "1",
         )
     except DomainError as error:
@@ -288,8 +286,3 @@ def _compare(was: CapacityProfile, version: CapacityProfile) -> tuple[list[Chang
         for one in PROFILE
     ]
     return rows, was, version
-
-
-def _number(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None

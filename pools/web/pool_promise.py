@@ -20,6 +20,7 @@ from pools.services.supply import promises_of, supply_of
 from pools.web.common import size_read, size_write
 from pools.web.pool_common import pool_context, pool_of
 from portal.accounts.access import reads_everything
+from portal.lib.given import text_of
 from portal.lib.pages import page
 
 WORDS = {Dimension.TOKENS: "tokens per second", Dimension.KV_BYTES: "KV cache", Dimension.CONCURRENCY: "slots"}
@@ -108,7 +109,7 @@ def _asked(request: HttpRequest, pool: Pool) -> tuple[dict[str, str], dict[str, 
     """What was typed, what is wrong with it, the question. Without one the form begins with one slot's share."""
     given = request.GET
     names = ("count", "class", "tokens", "kv", "slots")
-    typed = {name: given.get(name, "").replace("\x00", "").strip()[:60] for name in names}
+    typed = {name: text_of(given, name, 60) for name in names}
     if like := given.get("like", "").strip()[:63]:
         typed |= _like(pool, like)
     if not any(typed.values()):

@@ -36,7 +36,6 @@ from pools.services.pools import (
 )
 from pools.services.profiles import profile_reweighed
 from pools.services.supply import supply_of
-from pools.web.common import page_actor
 from pools.web.fields import Field, Typed, field_groups, typed_of, typed_read, value_words
 from pools.web.pool_common import (
     done,
@@ -44,13 +43,14 @@ from pools.web.pool_common import (
     pool_context,
     pool_for_change,
     pool_of,
-    reason_of,
 )
 from pools.web.pool_fields import PROVIDERS, SETTING_GROUPS, SETTINGS, provider_config, provider_values
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import note, page
 
 
@@ -122,9 +122,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The panel beside the form. Changes nothing."""
     pool = pool_for_change(slug)
     typed = typed_read(fields_of(pool), request.POST)
-    response = page(request, "pools/_pool_preview.html", _preview(pool, typed))
-    response["Cache-Control"] = "no-store"
-    return response
+    return page(request, "pools/_pool_preview.html", _preview(pool, typed), kept=False)
 
 
 @operates

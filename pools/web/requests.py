@@ -20,9 +20,10 @@ from pools.services.requests import (
     request_deny,
     requests_checked,
 )
-from pools.web.common import page_actor, tier_choices
+from pools.web.common import tier_choices
 from pools.web.lists import cut
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.pages import note, page

@@ -16,12 +16,13 @@ from pools.models import Entitlement, EntitlementRequest, Pool
 from pools.models.requests import RequestState
 from pools.services.lease_check import lease_check
 from pools.services.requests import asked_entitlement, entitlement_held, request_create, request_withdraw
-from pools.web.common import page_actor, size_write
+from pools.web.common import size_write
 from pools.web.entitlement_form import LARGEST, MOST_SLOTS, SizeField
 from pools.web.requests import amounts_of
 from portal.accounts.access import may_in_tenant, tenant_page
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant, User
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.pages import note, page

@@ -23,15 +23,16 @@ from pools.services.tier_drafts import tier_draft_discard, tier_draft_of, tier_d
 from pools.services.tier_shadow import tier_shadow_start
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_publish
-from pools.web.common import page_actor
 from pools.web.tier_form import Typed, field_groups, typed_of, typed_read
 from pools.web.tier_merge import Conflict, conflict_of, merged_values
 from pools.web.tier_preview import preview_now
-from pools.web.tiers import LONGEST_REASON, reason_of, tier_of
+from pools.web.tiers import tier_of
 from portal.accounts.access import operates
 from portal.accounts.models import User
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import LONGEST_REASON, reason_of
 from portal.lib.pages import note, page
 
 RECENT = 8
@@ -89,9 +90,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {"tier": found, "problems": list(typed.errors.values())}
     if typed.terms is not None:
         context |= preview_now(found, typed.terms)
-    response = page(request, "pools/_tier_preview.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return page(request, "pools/_tier_preview.html", context, kept=False)
 
 
 def tier_for_change(slug: str) -> Tier:

@@ -17,14 +17,15 @@ from pools.services.tier_schedule import tier_schedule_cancel
 from pools.services.tier_terms import TierTerms, changes_between
 from pools.services.tier_undo import tier_plan_again, tier_publish_undo
 from pools.services.tiers import tier_revert
-from pools.web.common import page_actor
 from pools.web.tier_edit import tier_for_change
 from pools.web.tier_form import FIELDS, GROUPS, typed_of, value_words
 from pools.web.tier_preview import preview_now
-from pools.web.tiers import reason_of, tier_of
+from pools.web.tiers import tier_of
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import number_of, reason_of
 from portal.lib.pages import note, page
 
 
@@ -88,7 +89,7 @@ def revert(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
             tier_id=found.pk,
             number=number,
             reason=reason_of(request),
-            expected_version=_base(request),
+            expected_version=number_of(request.POST.get("base", ""), 9),
             preview_token=request.POST.get("token", ""),
         )
 
@@ -184,8 +185,3 @@ def done(request: HttpRequest, tier: Tier, deed: Callable[[], str], undo: str = 
     else:
         note(request, said, undo=undo)
     return redirect("tier", tier.slug)
-
-
-def _base(request: HttpRequest) -> int | None:
-    text = request.POST.get("base", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -12,12 +12,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from pools.models import TierVersion
 from pools.services.tier_shadow import tier_shadow_publish, tier_shadow_resume, tier_shadow_stop
-from pools.web.common import page_actor
 from pools.web.tier_edit import tier_for_change
 from pools.web.tier_history import confirm_page, confirmed, done
-from pools.web.tiers import reason_of
 from portal.accounts.access import operates
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
+from portal.lib.given import number_of, reason_of
 from portal.lib.pages import note
 
 
@@ -67,7 +67,6 @@ def publish(request: HttpRequest, slug: str) -> HttpResponseBase:
     }
     if request.method != "POST":
         return confirm_page(request, found, shadow, context)
-    base = request.POST.get("base", "")
 
     def deed() -> TierVersion:
         return tier_shadow_publish(
@@ -75,7 +74,7 @@ def publish(request: HttpRequest, slug: str) -> HttpResponseBase:
             now=now(),
             tier_id=found.pk,
             reason=reason_of(request),
-            expected_version=int(base) if base.isascii() and base.isdigit() and len(base) < 10 else None,
+            expected_version=number_of(request.POST.get("base", ""), 9),
             preview_token=request.POST.get("token", ""),
         )
 

@@ -18,27 +18,22 @@ from pools.services.tier_drafts import tier_draft_of
 from pools.services.tier_schedule import effective_of
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_archive, tier_create, tier_restore
-from pools.web.common import page_actor
 from pools.web.tier_form import FIELDS, GROUPS, field_groups, typed_of, typed_read, value_words
 from pools.web.tier_shadow_panel import shadow_context
 from portal.accounts.access import operates, reads_everything
 from portal.accounts.models import User
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import note, page
 
-LONGEST_REASON = 500
 LONGEST_NAME = 200
 
 
 def tier_of(slug: str) -> Tier:
     """The tier of a slug with its terms in force and in shadow, or 404."""
     return get_object_or_404(Tier.objects.select_related("current", "shadow"), slug=slug)
-
-
-def reason_of(request: HttpRequest) -> str:
-    """The reason that was typed."""
-    return request.POST.get("reason", "").strip()[:LONGEST_REASON]
 
 
 def terms_facts(terms: TierTerms) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -11,6 +11,7 @@ import orjson
 
 from portal.audit.models import AuditRecord
 from portal.audit.services import content_of
+from portal.lib.tables import cell_safe
 
 HEAD = (
     "id",
@@ -27,7 +28,6 @@ HEAD = (
     "after",
     "hash",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GATHERED = 200
 
 
@@ -63,12 +63,7 @@ def _csv(writer: Any, rows: Iterable[AuditRecord]) -> Iterator[str]:
             json.dumps(row.after, ensure_ascii=False, sort_keys=True),
             row.hash,
         ]
-        yield writer.writerow([_plain(cell) for cell in cells])
-
-
-def _plain(cell: Any) -> Any:
-    """Text that a spreadsheet could take for a formula gets an apostrophe."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+        yield writer.writerow([cell_safe(cell) for cell in cells])
 
 
 def json_lines(rows: Iterable[AuditRecord]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from portal.accounts.models import Tenant
 from portal.accounts.viewer import Viewer
 from portal.audit.models import AuditRecord, Source
+from portal.lib.given import text_of
 
 PAGE = 50
 STREAM = 2000
@@ -48,7 +49,7 @@ class AuditQuery:
     def of(cls, given: Mapping[str, str], now: datetime) -> AuditQuery:
         """From the parameters of an address; what cannot be read is left out. ``range`` wins over the two ends."""
         texts: dict[str, Any] = {
-            name: given.get(key, "").strip().replace("\x00", "")[:LONGEST]
+            name: text_of(given, key, LONGEST)
             for name, key in (
                 ("actor", "actor"),
                 ("verb", "verb"),

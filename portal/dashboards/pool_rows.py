@@ -15,6 +15,7 @@ from pools.models import Entitlement, Pool
 from portal.dashboards.live_state import LiveRow, LiveState
 from portal.dashboards.series import Bullet, bullets, debt_words
 from portal.lib.cursors import cursor_read, cursor_write
+from portal.lib.given import number_of
 
 PAGE = 50
 MOST_LETTERS = 100
@@ -61,7 +62,7 @@ def table_page(
     if cursor:
         value, key = cursor_read(cursor, SORT, False, str)
         place, _, slug = value.partition(":")
-        at = int(place) if place.isascii() and place.isdigit() else 0
+        at = number_of(place) or 0
         rows = rows.filter(
             Q(place__gt=at) | Q(place=at, tenant__slug__gt=slug) | Q(place=at, tenant__slug=slug, pk__gt=key)
         )

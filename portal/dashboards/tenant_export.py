@@ -17,30 +17,19 @@ from typing import Any
 from django.db.models import QuerySet
 
 from billing.models import Entry, UsageEvent, UsageHour
+from billing.services.usage_sql import SUMS
 from pools.models import Entitlement, EntitlementRequest
 from portal.accounts.models import ApiKey, Membership, Tenant
 from portal.accounts.tenants import details_of
 from portal.audit.export import json_lines
 from portal.audit.selectors import AuditQuery, audit_stream
+from portal.lib.tables import cell_safe
 
 FORMAT = 1
 CHUNK = 2_000
 LINES = 500
 MOST = 1_000_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-USAGE = (
-    "requests",
-    "failed",
-    "input_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "charged_tokens",
-    "overrun_tokens",
-    "ttft_ms_sum",
-    "ttft_count",
-    "duration_ms_sum",
-)
 EVENT = (
     "settled_at",
     "request_id",
@@ -119,7 +108,7 @@ class Table:
 def tables(tenant: Tenant) -> tuple[Table, ...]:
     """What the archive holds besides the audit trail. Digests of keys and passwords are not in it."""
     own = {"tenant_id": tenant.pk}
-    hours = ("at", "pool_id", "entitlement_id", "key_id", *USAGE)
+    hours = ("at", "pool_id", "entitlement_id", "key_id", *SUMS)
     return (
         Table("entitlements.csv", ENTITLEMENT, Entitlement.objects.filter(**own).order_by("pk")),
         Table("members.csv", ("user__email", "role", "created_at"), Membership.objects.filter(**own).order_by("pk")),
@@ -217,4 +206,4 @@ def _cell(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return cell_safe(value)

@@ -21,6 +21,7 @@ from portal.dashboards.tenants_now import entitlements_now
 from portal.dashboards.usage_reads import usage_rows
 from portal.dashboards.views.audit import line
 from portal.lib.clock import now_ms
+from portal.lib.given import number_of
 from portal.people.invitations import invitation_list
 
 PAGE = 50
@@ -38,8 +39,7 @@ class Tab(NamedTuple):
 
 def cursor_of(request: HttpRequest) -> int | None:
     """The id after which the page begins; None for anything that is not one."""
-    text = request.GET.get("after", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return number_of(request.GET.get("after", ""))
 
 
 def cut(rows: Any, request: HttpRequest, *, newest_first: bool = True) -> Context:

@@ -21,7 +21,7 @@ def cursor_write(sort: str, descending: bool, value: Any, key: int) -> str:
 
 
 def cursor_read(cursor: str, sort: str, descending: bool, kind: type) -> tuple[Any, int]:
-    """The value and the id in a cursor of the same sorting; ``kind``: str, float or datetime.
+    """The value and the id in a cursor of the same sorting; ``kind``: str, int (0 or more), float or datetime.
 
     Raises DomainError ``bad_cursor`` for anything that :func:`cursor_write` did not write.
     """
@@ -34,6 +34,9 @@ def cursor_read(cursor: str, sort: str, descending: bool, kind: type) -> tuple[A
         if kind is datetime:
             value = datetime.fromisoformat(value)
             if value.tzinfo is None:
+                raise ValueError
+        elif kind is int:
+            if type(value) is not int or not 0 <= value < MOST:
                 raise ValueError
         elif kind is float:
             if type(value) not in (int, float) or not -MOST < value < MOST:

@@ -11,17 +11,31 @@ from django.shortcuts import render
 
 
 def page(
-    request: HttpRequest, template: str, context: dict[str, Any], *, charts: bool = False, status: int = 200
+    request: HttpRequest,
+    template: str,
+    context: dict[str, Any],
+    *,
+    charts: bool = False,
+    status: int = 200,
+    kept: bool = True,
 ) -> HttpResponse:
-    """A rendered page; ``charts`` allows the inline styles that Plotly needs (see dashboards.middleware)."""
+    """A rendered page; ``charts`` allows the inline styles that Plotly needs (see dashboards.middleware). With
+    ``kept`` false no cache keeps it: what it shows was computed for this moment."""
     response = render(request, template, context, status=status)
     response.has_charts = charts  # type: ignore[attr-defined]
+    if not kept:
+        response["Cache-Control"] = "no-store"
     return response
 
 
 def json(data: Any, *, status: int = 200) -> HttpResponse:
     """Compact JSON; never cached."""
-    response = HttpResponse(orjson.dumps(data), content_type="application/json", status=status)
+    return json_text(orjson.dumps(data), status=status)
+
+
+def json_text(text: bytes | str, *, status: int = 200) -> HttpResponse:
+    """JSON that is text already; never cached."""
+    response = HttpResponse(text, content_type="application/json", status=status)
     response["Cache-Control"] = "no-store"
     return response
 

@@ -29,7 +29,7 @@ class BrowserSocket(ApplicationCommunicator):
         answer = await self.receive_output(5)
         if answer["type"] == "websocket.accept":
             return True, None
-        await self.wait(5)
+        await self.disconnect()  # a server says so after a refusal, and the application waits to hear it
         return False, answer.get("code")
 
     async def receive_from(self) -> str:

@@ -22,6 +22,7 @@ from portal.audit.models import AuditRecord
 from portal.audit.services import content_of
 from portal.dashboards.views.common import page
 from portal.lib.clock import now
+from portal.lib.given import number_of
 from portal.lib.pages import note
 
 FEW = 3
@@ -55,8 +56,7 @@ def kind_of(object_type: str) -> str:
 
 def cursor_of(request: HttpRequest) -> int | None:
     """The record after which the page begins."""
-    text = request.GET.get("after", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return number_of(request.GET.get("after", ""))
 
 
 def line(record: AuditRecord, actor: str = "") -> Line:
@@ -126,8 +126,8 @@ def record(request: HttpRequest, record_id: int) -> HttpResponse:
 
 def object_address(found: AuditRecord) -> str:
     """The page of the thing that was changed, "" where it has none or is gone. At most one query."""
-    key = found.object_id
-    if not (key.isascii() and key.isdigit() and len(key) < 19):
+    key = number_of(found.object_id)
+    if key is None:
         return ""
     slugs: dict[str, Any] = {"pools.pool": Pool, "pools.tier": Tier, "accounts.tenant": Tenant}
     names = {"pools.pool": "pool", "pools.tier": "tier", "accounts.tenant": "tenant"}

@@ -24,12 +24,13 @@ from pools.services.outlook import capacity_without, pool_outlook
 from pools.services.overrides import pool_set_replicas
 from pools.services.pool_undo import pool_undo
 from pools.services.supply import supply_of
-from pools.web.common import page_actor
-from pools.web.pool_common import outlook_context, pool_for_change, reason_of
+from pools.web.pool_common import outlook_context, pool_for_change
 from portal.accounts.access import operates
+from portal.audit.actors import page_actor
 from portal.dashboards.endpoint_reads import Served, served_lately
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import number_of, reason_of
 from portal.lib.pages import note, page
 
 HELD_FOR = timedelta(hours=1)
@@ -97,12 +98,12 @@ def resume(request: HttpRequest, slug: str, endpoint_id: int) -> HttpResponseBas
     """Takes a drain or a restart back; ``?override=`` also takes back the number that was held with it."""
     pool = pool_for_change(slug)
     endpoint = _endpoint(pool, endpoint_id)
-    override = request.GET.get("override", "")
+    held = number_of(request.GET.get("override", ""))
     try:
         with transaction.atomic():
             endpoint_resume(actor=page_actor(request), now=now(), endpoint_id=endpoint.pk)
-            if override.isascii() and override.isdigit() and len(override) < 19:
-                pool_undo(actor=page_actor(request), now=now(), pool_id=pool.pk, record_id=int(override))
+            if held is not None:
+                pool_undo(actor=page_actor(request), now=now(), pool_id=pool.pk, record_id=held)
     except DomainError as error:
         if error.status == 404:
             raise

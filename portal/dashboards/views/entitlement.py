@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse
@@ -20,12 +20,14 @@ from pools.web.entitlement_edit import entitlement_of
 from portal.accounts.access import reads_everything
 from portal.accounts.models import User
 from portal.audit.models import AuditRecord
-from portal.dashboards import figures, numbers, reads
+from portal.dashboards import numbers, reads
+from portal.dashboards.limit_charts import limit_charts
 from portal.dashboards.live_state import LiveRow, Triple, parse
 from portal.dashboards.series import DIMENSIONS, RANGES, bullets, debt_words, range_of
 from portal.dashboards.views.audit import line
 from portal.dashboards.views.common import json, page, recent
 from portal.lib.clock import now
+from portal.lib.pages import json_text
 
 MOST_RECORDS = 20
 UNITS = ("tokens_per_second", "kv_bytes", "concurrency")
@@ -126,20 +128,7 @@ def undoable(user: User, records: list[AuditRecord]) -> AuditRecord | None:
 @require_safe
 def charts(request: HttpRequest, slug: str) -> HttpResponse:
     """Use under limit and cap in each dimension, refusals, over the range in the address."""
-    found, moment, span = entitlement_of(slug), now(), range_of(request.GET.get("range"))
-    points = reads.entitlement_history(found.pk, span, moment)
-    since = moment - timedelta(seconds=span.seconds)
-    refused = reads.entitlement_refusals(found.pk, span.bar_s, since, span.step_s)
-    version = found.tier.current
-    bases: Triple = (found.base_tokens_per_second, found.base_kv_bytes, found.base_concurrency)
-    caps = cap_of(found, version).as_tuple() if version is not None else bases
-    made: dict[str, Any] = {
-        key: figures.use_limit_cap(points, caps[index], bases[index], index, found.tier.service_class)
-        for index, (key, _) in enumerate(DIMENSIONS)
-    }
-    made["refused"] = figures.refusals(refused, span.bar_s)
-    window = {"seconds": span.seconds, "step_s": span.step_s, "bar_s": span.bar_s}
-    return json({**made, "range": window, "empty": not points})
+    return json(limit_charts(entitlement_of(slug), range_of(request.GET.get("range")), now()))
 
 
 @reads_everything
@@ -148,7 +137,4 @@ def live(request: HttpRequest, slug: str) -> HttpResponse:
     """The latest live message of its pool, its tenant's rows only: polled while the websocket is lost."""
     found = entitlement_of(slug)
     text = reads.live_text(found.pool_id)
-    body = live_for_tenant(text, found.tenant_id) if text else b"{}"
-    response = HttpResponse(body, content_type="application/json")
-    response["Cache-Control"] = "no-store"
-    return response
+    return json_text(live_for_tenant(text, found.tenant_id) if text else "{}")

@@ -32,6 +32,7 @@ from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, range_of
 from portal.dashboards.views.common import json, page, recent
 from portal.lib.clock import now, now_ms
+from portal.lib.given import number_of
 
 MOST_POOLS = 500
 MOST_ROWS = 50
@@ -141,8 +142,7 @@ def _table(
     names = dict(Entitlement.objects.filter(pool_id=pool_id).values_list("pk", "tenant__name"))
     every = ordered(fair_rows(state, dimension, seen), sort, names)
     pages = max(1, -(-len(every) // MOST_ROWS))
-    number = int(page_text) if page_text.isascii() and page_text.isdigit() and len(page_text) < 6 else 1
-    number = min(max(1, number), pages)
+    number = min(max(1, number_of(page_text, 5) or 1), pages)
     shown = every[(number - 1) * MOST_ROWS : number * MOST_ROWS]
     return shown, names, {"page": number, "pages": pages, "total": len(every)}
 

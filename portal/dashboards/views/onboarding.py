@@ -21,15 +21,16 @@ from pools.services.onboarding import FirstPromise, Onboarded, Onboarding, tenan
 from pools.web.common import MIB, size_write
 from portal.accounts.access import operates, reads_everything
 from portal.accounts.models import Tenant
+from portal.audit.actors import page_actor
 from portal.dashboards.onboarding_draft import REVIEW, STEPS, Draft, draft_name
 from portal.dashboards.onboarding_forms import PromiseStep, proposed
 from portal.dashboards.tenant_tabs import living
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.forms import refused
+from portal.lib.given import number_of
 from portal.lib.mail import mail_delivers
 from portal.lib.pages import note, page
-from portal.people.web.common import page_actor
 
 
 @operates
@@ -103,7 +104,7 @@ def fit_of(form: PromiseStep) -> dict[str, Any]:
         most = replica_of(profile)
         each = Rate(most.tokens_per_second // most.concurrency, most.kv_bytes // most.concurrency, 1)
         slots = form.data.get("base_concurrency") or form.data.get("cap_concurrency") or ""
-        count = int(slots) if slots.isascii() and slots.isdigit() and len(slots) < 7 else 0
+        count = number_of(slots, 6) or 0
         share = each.times(count) if count else None
         found.update(slot=each, share=share, kv_text=size_write(share.kv_bytes // MIB * MIB) if share else "")
         found["side"] = "base" if form.data.get("base_concurrency") else "cap"

@@ -27,6 +27,8 @@ from portal.dashboards.pool_rows import MOST_LETTERS, table_page
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, gauges, range_of, state_sentence
 from portal.dashboards.views.common import page, recent
 from portal.lib.clock import now, now_ms
+from portal.lib.given import text_of
+from portal.lib.pages import json_text
 
 PAGE = 50
 MOST_DECISIONS = 30
@@ -38,8 +40,8 @@ FAILED_FOR = timedelta(days=1)
 @require_safe
 def pools(request: HttpRequest) -> HttpResponse:
     """Every pool with what it has, promised and uses now, by name; archived ones by ``?archived=1``."""
-    text = request.GET.get("q", "").replace("\x00", "").strip()[:MOST_LETTERS]
-    archived, after = request.GET.get("archived") == "1", request.GET.get("after", "").replace("\x00", "")[:63]
+    text = text_of(request.GET, "q", MOST_LETTERS)
+    archived, after = request.GET.get("archived") == "1", text_of(request.GET, "after", 63)
     found = Pool.objects.filter(archived_at__isnull=not archived).order_by("slug")
     if text:
         found = found.filter(Q(slug__icontains=text) | Q(name__icontains=text) | Q(model_name__icontains=text))
@@ -171,6 +173,4 @@ def live(request: HttpRequest, slug: str) -> HttpResponse:
     """The latest live message: what the page polls while its websocket is lost; ``?rows=`` names those it shows."""
     text = reads.live_text(pool_of(slug).pk)
     wanted = live_wanted(f'{{"rows":[{request.GET.get("rows", "")[:12_000]}]}}') if "rows" in request.GET else None
-    response = HttpResponse(live_rows_only(text, wanted) if text else "{}", content_type="application/json")
-    response["Cache-Control"] = "no-store"
-    return response
+    return json_text(live_rows_only(text, wanted) if text else "{}")

@@ -20,9 +20,9 @@ from pools.models import AlertDelivery, Endpoint, Entitlement, Pool, Tier
 from pools.models.alerts import DeliveryState, Metric
 from pools.selectors.alerts import metric_history
 from pools.services.drift import counters_recount
-from pools.web.common import page_actor
 from portal import __version__
 from portal.accounts.access import operates, reads_everything
+from portal.audit.actors import page_actor
 from portal.audit.verify import check_latest
 from portal.dashboards import system_health as health
 from portal.dashboards import system_reads as reads

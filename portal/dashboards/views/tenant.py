@@ -12,7 +12,6 @@ from pools.counters.types import CounterUnavailable
 from pools.models import Entitlement
 from pools.selectors.live import live_for_tenant
 from pools.selectors.own import own_entitlement, own_pools
-from pools.services.amounts import cap_of
 from pools.services.would_fit import usual_wait
 from pools.web.limits import wait_words
 from portal.accounts.access import tenant_page
@@ -20,16 +19,19 @@ from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant
 from portal.dashboards import figures, numbers, reads, tenant_reads
 from portal.dashboards.advice import refusal_rows, words
+from portal.dashboards.limit_charts import limit_charts
 from portal.dashboards.live_state import LiveRow, LiveState, Triple, parse
 from portal.dashboards.series import DIMENSIONS, RANGES, Range, debt_words, fit, fit_sentence, range_of
 from portal.dashboards.usage_reads import usage_rows
 from portal.dashboards.views.common import json, page, recent
 from portal.lib.clock import now, now_ms
+from portal.lib.given import number_of, text_of
+from portal.lib.pages import json_text
 from portal.lib.scope import tenant_scope
 
 
 def _chosen(request: HttpRequest, tenant: Tenant, moment: datetime) -> Entitlement | None:
-    slug = request.GET.get("pool", "").strip().replace("\x00", "")[:63]
+    slug = text_of(request.GET, "pool", 63)
     found = own_entitlement(tenant, slug, moment)
     if slug and found is None:
         raise Http404("This tenant holds no entitlement in a pool of that name.")
@@ -135,20 +137,7 @@ def charts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         chosen = _chosen(request, tenant, moment)
         if chosen is None:
             return json({"empty": True})
-        points = reads.entitlement_history(chosen.pk, span, moment)
-        refused = reads.entitlement_refusals(
-            chosen.pk, span.bar_s, moment - timedelta(seconds=span.seconds), span.step_s
-        )
-        version = chosen.tier.current
-        bases: Triple = (chosen.base_tokens_per_second, chosen.base_kv_bytes, chosen.base_concurrency)
-        caps = cap_of(chosen, version).as_tuple() if version is not None else bases
-    made: dict[str, Any] = {
-        key: figures.use_limit_cap(points, caps[index], bases[index], index, chosen.tier.service_class)
-        for index, (key, _) in enumerate(DIMENSIONS)
-    }
-    made["refused"] = figures.refusals(refused, span.bar_s)
-    window = {"seconds": span.seconds, "step_s": span.step_s, "bar_s": span.bar_s}
-    return json({**made, "range": window, "empty": not points})
+        return json(limit_charts(chosen, span, moment))
 
 
 @tenant_page(TenantRole.VIEWER)
@@ -158,9 +147,7 @@ def live(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     with tenant_scope(tenant.pk):
         chosen = _chosen(request, tenant, now())
     text = reads.live_text(chosen.pool_id) if chosen is not None else None
-    response = HttpResponse(live_for_tenant(text, tenant.pk) if text else "{}", content_type="application/json")
-    response["Cache-Control"] = "no-store"
-    return response
+    return json_text(live_for_tenant(text, tenant.pk) if text else "{}")
 
 
 def _window(span: Range) -> dict[str, int]:
@@ -173,8 +160,7 @@ def _window(span: Range) -> dict[str, int]:
 def debt(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     """What is owed: the balance, its history, and every posting with its arithmetic."""
     span = range_of(request.GET.get("range", "1h"))
-    cursor = request.GET.get("before", "")
-    before = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) < 18 else None
+    before = number_of(request.GET.get("before", ""), 17)
     with tenant_scope(tenant.pk):
         balance = tenant_reads.debt_balance(tenant)
         rows = tenant_reads.debt_statement(tenant, before)

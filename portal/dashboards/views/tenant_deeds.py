@@ -17,6 +17,7 @@ from pools.services.tenants import tenant_change, tenant_change_undo
 from portal.accounts.access import operates, reads_everything
 from portal.accounts.models import Membership, Tenant, User
 from portal.accounts.tenants import DETAILS, details_of
+from portal.audit.actors import page_actor
 from portal.dashboards import tenant_reads
 from portal.dashboards.tenant_export import export_stream
 from portal.dashboards.tenant_forms import DetailsForm, OffboardForm, SuspendForm
@@ -27,7 +28,6 @@ from portal.lib.errors import DomainError
 from portal.lib.forms import refused
 from portal.lib.pages import note, page
 from portal.people.invitations import invitation_list
-from portal.people.web.common import page_actor
 
 form_page = require_http_methods(["GET", "HEAD", "POST"])
 SHOWN = 20

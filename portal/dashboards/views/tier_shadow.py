@@ -48,6 +48,4 @@ def what_if(request: HttpRequest, slug: str) -> HttpResponse:
     tier = get_object_or_404(Tier.objects.select_related("current"), slug=slug)
     typed = typed_read(request.POST, tier.service_class)
     found = tier_what_if(tier, typed.terms, now()) if typed.terms is not None else None
-    response = page(request, "dashboards/_tier_what_if.html", {"found": found, "tier": tier})
-    response["Cache-Control"] = "no-store"
-    return response
+    return page(request, "dashboards/_tier_what_if.html", {"found": found, "tier": tier}, kept=False)

@@ -14,13 +14,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.accounts.access import signed_in
 from portal.accounts.models import Membership, User
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.pages import note, page
 from portal.people.account import LONGEST_NAME, profile_update, sessions_end, zones
 from portal.people.agents import agent_words
 from portal.people.second_factor import needs_one
-from portal.people.web.common import me, page_actor
+from portal.people.web.common import me
 
 
 class ProfileForm(forms.Form):

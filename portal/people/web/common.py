@@ -7,13 +7,6 @@ from typing import Any, cast
 from django.http import HttpRequest, HttpResponse
 
 from portal.accounts.models import User
-from portal.audit.models import Source
-from portal.audit.services import Actor
-
-
-def page_actor(request: HttpRequest) -> Actor:
-    """The signed-in person, acting through a page."""
-    return Actor(me(request), Source.PAGE)
 
 
 def me(request: HttpRequest) -> User:

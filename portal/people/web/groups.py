@@ -16,11 +16,13 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts.access import administers, is_admin, reads_everything
 from portal.accounts.choices import PlatformRole, TenantRole
 from portal.accounts.models import GroupRule
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import number_of, text_of
 from portal.lib.pages import note, page
 from portal.people.groups import group_rule_add, group_rule_remove, terms
-from portal.people.web.common import me, page_actor
+from portal.people.web.common import me
 
 PAGE = 100
 SALT = "group rule"
@@ -99,13 +101,13 @@ def restore(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _context(request: HttpRequest, form: RuleForm) -> dict[str, Any]:
-    text = request.GET.get("q", "").strip()[:200].replace("\x00", "")
+    text = text_of(request.GET, "q", 200)
     rows = GroupRule.objects.select_related("tenant")
     if text:
         rows = rows.filter(Q(group__icontains=text) | Q(tenant__slug__icontains=text) | Q(tenant__name__icontains=text))
     after = request.GET.get("after", "")
-    if after.isascii() and after.isdigit():
-        rows = rows.filter(pk__gt=int(after[:18]))
+    if (key := number_of(after)) is not None:
+        rows = rows.filter(pk__gt=key)
     found = list(rows.order_by("pk")[: PAGE + 1])
     return {
         "nav": "people",

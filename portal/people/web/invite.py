@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.accounts.access import administers
 from portal.accounts.choices import PlatformRole
+from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.pages import note, page
@@ -23,7 +24,6 @@ from portal.people.invitations import (
     invitation_restore,
     invitation_revoke,
 )
-from portal.people.web.common import page_actor
 
 
 class InviteForm(forms.Form):

@@ -15,16 +15,18 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts.access import administers, is_admin, reads_everything
 from portal.accounts.choices import PlatformRole
 from portal.accounts.models import GroupRule, Membership, User
+from portal.audit.actors import page_actor
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import note, page
 from portal.people.account import sessions_end
 from portal.people.agents import agent_words
 from portal.people.invitations import invitation_list
 from portal.people.roles import platform_role_set, second_factors_reset, user_active_set
 from portal.people.selectors import SHOWS, people_page
-from portal.people.web.common import me, page_actor
+from portal.people.web.common import me
 
 
 @reads_everything
@@ -81,7 +83,7 @@ def person(request: HttpRequest, user_id: int) -> HttpResponse:
 @require_POST
 def role(request: HttpRequest, user_id: int) -> HttpResponse:
     """Another platform role."""
-    return _role(request, user_id, request.POST.get("role", ""), request.POST.get("reason", ""), undone=False)
+    return _role(request, user_id, request.POST.get("role", ""), reason_of(request, 2000), undone=False)
 
 
 @administers
@@ -94,7 +96,7 @@ def role_undo(request: HttpRequest, user_id: int, before: str) -> HttpResponse:
 def _role(request: HttpRequest, user_id: int, wanted: str, reason: str, *, undone: bool) -> HttpResponse:
     try:
         who, before = platform_role_set(
-            actor=page_actor(request), now=now(), user_id=user_id, role=wanted, reason=reason[:2000]
+            actor=page_actor(request), now=now(), user_id=user_id, role=wanted, reason=reason
         )
     except DomainError as error:
         return _refused(request, user_id, error)
@@ -112,7 +114,7 @@ def active(request: HttpRequest, user_id: int, state: str) -> HttpResponse:
     if state not in {"on", "off"}:
         raise Http404("A person is on or off.")
     try:
-        reason = request.POST.get("reason", "")[:2000]
+        reason = reason_of(request, 2000)
         who = user_active_set(
             actor=page_actor(request), now=now(), user_id=user_id, active=state == "on", reason=reason
         )
