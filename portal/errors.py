@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -46,6 +47,10 @@ STORES = {
     "postgres": "The database (PostgreSQL) does not answer. Requests to models go on as they were.",
     "valkey": "The hot store (Valkey) does not answer. Nothing is lost that was kept.",
 }
+CONTENDED = (
+    "Somebody changed the same thing at the same moment. Nothing of yours was changed: look at it again, "
+    "then send it anew."
+)
 RETRY_S = 5
 
 
@@ -102,7 +107,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 class DomainErrors:
-    """Turns a refused deed into its page, and an unreachable store into 503."""
+    """Turns a refused deed into its page, two deeds in each other's way into 409, an unreachable store into 503."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -116,8 +121,15 @@ class DomainErrors:
             return error_page(request, error.status, error.sentence)
         if isinstance(error, DataError):  # a filter that the database cannot even read, such as a NUL byte
             return error_page(request, 400)
+        if contended(error):
+            return error_page(request, 409, CONTENDED)
         store = unreachable(error)
         return _unavailable(request, store) if store else None
+
+
+def contended(error: BaseException | None) -> bool:
+    """Whether PostgreSQL gave a transaction up because another one was in its way; the transaction left nothing."""
+    return isinstance(getattr(error, "__cause__", None), DeadlockDetected | LockNotAvailable | SerializationFailure)
 
 
 def unreachable(error: BaseException | None) -> str:

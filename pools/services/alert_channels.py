@@ -16,7 +16,7 @@ from pools.models.alerts import ChannelKind
 from pools.senders.signing import new_secret
 from pools.senders.targets import url_problem
 from pools.services.alert_deliveries import addresses
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 MOST_ADDRESSES = 20
@@ -32,7 +32,7 @@ class ChannelMade:
     secret: str = ""
 
 
-@transaction.atomic
+@recorded()
 def alert_channel_create(
     *, actor: Actor, now: datetime, name: str, kind: str, target: str, reason: str = ""
 ) -> ChannelMade:
@@ -45,7 +45,7 @@ def alert_channel_create(
     return ChannelMade(channel, channel.secret)
 
 
-@transaction.atomic
+@recorded()
 def alert_channel_change(
     *, actor: Actor, now: datetime, channel_id: int, name: str, target: str, reason: str = ""
 ) -> AlertChannel:
@@ -57,7 +57,7 @@ def alert_channel_change(
     return channel
 
 
-@transaction.atomic
+@recorded()
 def alert_channel_secret(*, actor: Actor, now: datetime, channel_id: int, reason: str = "") -> ChannelMade:
     """A new secret; the old one signs beside it for a day. Raises DomainError ``not_found``, ``no_secret``."""
     channel = _locked(channel_id)
@@ -71,7 +71,7 @@ def alert_channel_secret(*, actor: Actor, now: datetime, channel_id: int, reason
     return ChannelMade(channel, channel.secret)
 
 
-@transaction.atomic
+@recorded()
 def alert_channel_delete(*, actor: Actor, now: datetime, channel_id: int, reason: str = "") -> str:
     """Removes a channel and its deliveries; rules go on without it. Returns its name. Raises ``not_found``."""
     channel = _locked(channel_id)

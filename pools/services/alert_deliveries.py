@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from pools.mechanism.alerting import Kind, retry_pause_s
@@ -23,7 +22,7 @@ from pools.models.alerts import ChannelKind, DeliveryState
 from pools.senders.signing import signed_headers
 from pools.senders.webhook import Answer, Outgoing, send_all
 from pools.services.alert_words import INFO, cleared_sentence, value_text
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 from portal.lib.mail import mail_send, portal_address
 
@@ -140,7 +139,7 @@ def deliveries_send(now: datetime) -> Sent:
     return Sent(count[DeliveryState.DELIVERED], count[DeliveryState.FAILED], count[DeliveryState.WAITING])
 
 
-@transaction.atomic
+@recorded()
 def _claim(kind: ChannelKind, now: datetime, most: int) -> list[AlertDelivery]:
     due = AlertDelivery.objects.filter(state=DeliveryState.WAITING, next_attempt_at__lte=now, channel__kind=kind)
     alarm = AlertDelivery.objects.filter(
@@ -222,7 +221,7 @@ def delivery_test(*, actor: Actor, now: datetime, channel_id: int) -> AlertDeliv
     if channel is None:
         raise DomainError("not_found", f"There is no channel {channel_id}; it may have been removed.", status=404)
     number = AlertDelivery.objects.filter(channel=channel, event=TEST).count() + 1
-    with transaction.atomic():
+    with recorded():
         row = AlertDelivery.objects.create(
             channel=channel,
             event=TEST,
@@ -248,7 +247,7 @@ def delivery_test(*, actor: Actor, now: datetime, channel_id: int) -> AlertDeliv
     return row
 
 
-@transaction.atomic
+@recorded()
 def delivery_retry(*, actor: Actor, now: datetime, delivery_id: int) -> AlertDelivery:
     """Tries a failed delivery again, from the first pause on. Raises DomainError ``not_found``, ``not_failed``."""
     rows = AlertDelivery.objects.select_for_update(of=("self",), no_key=True).select_related("channel")

@@ -14,7 +14,7 @@ from pools.models import Alert, AlertChannel, AlertRule, Pool
 from pools.models.alerts import Metric
 from pools.services.alert_deliveries import deliveries_owe
 from pools.services.alert_words import INFO, LEVELS, terms_of
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 LONGEST_MUTE = timedelta(days=31)
@@ -79,7 +79,7 @@ def rule_of(given: RuleInput, rule: AlertRule | None = None) -> AlertRule:
     return rule
 
 
-@transaction.atomic
+@recorded()
 def alert_rule_create(*, actor: Actor, now: datetime, given: RuleInput, reason: str = "") -> AlertRule:
     """A new rule. Raises DomainError ``bad_rule``, ``name_taken``, ``too_many``."""
     rule = rule_of(given)
@@ -92,7 +92,7 @@ def alert_rule_create(*, actor: Actor, now: datetime, given: RuleInput, reason: 
     return rule
 
 
-@transaction.atomic
+@recorded()
 def alert_rule_change(
     *, actor: Actor, now: datetime, rule_id: int, given: RuleInput, revision: int | None = None, reason: str = ""
 ) -> AlertRule:
@@ -116,7 +116,7 @@ def alert_rule_change(
     return rule
 
 
-@transaction.atomic
+@recorded()
 def alert_rule_switch(*, actor: Actor, now: datetime, rule_id: int, enabled: bool, reason: str = "") -> AlertRule:
     """Switches a rule on or off. Off closes its open alerts. Raises DomainError ``not_found``."""
     rule = _locked(rule_id)
@@ -131,7 +131,7 @@ def alert_rule_switch(*, actor: Actor, now: datetime, rule_id: int, enabled: boo
     return rule
 
 
-@transaction.atomic
+@recorded()
 def alert_rule_mute(
     *, actor: Actor, now: datetime, rule_id: int, until: datetime | None, reason: str = ""
 ) -> AlertRule:
@@ -148,7 +148,7 @@ def alert_rule_mute(
     return rule
 
 
-@transaction.atomic
+@recorded()
 def alert_rule_delete(*, actor: Actor, now: datetime, rule_id: int, reason: str = "") -> str:
     """Removes a rule with its alerts and their deliveries; returns its name. Raises DomainError ``not_found``."""
     rule = _locked(rule_id)
@@ -157,7 +157,7 @@ def alert_rule_delete(*, actor: Actor, now: datetime, rule_id: int, reason: str 
     return rule.name
 
 
-@transaction.atomic
+@recorded()
 def alert_rules_recommend(*, actor: Actor, now: datetime, reason: str = "") -> list[AlertRule]:
     """Adds the recommended rules whose names are not taken; twice is once."""
     taken = set(AlertRule.objects.values_list("name", flat=True))
@@ -165,7 +165,7 @@ def alert_rules_recommend(*, actor: Actor, now: datetime, reason: str = "") -> l
     return [alert_rule_create(actor=actor, now=now, given=given, reason=reason) for given in missing]
 
 
-@transaction.atomic
+@recorded()
 def alert_rules_take_back(*, actor: Actor, now: datetime, rule_ids: Iterable[int]) -> list[str]:
     """Undoes the making of rules that are minutes old and unchanged; returns their names."""
     rows = AlertRule.objects.filter(pk__in=list(rule_ids), revision=1, created_at__gt=now - TAKE_BACK_WITHIN)

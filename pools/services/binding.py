@@ -11,21 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from django.db import transaction
 
 from pools.choices import CLASS_RULES, EntitlementState, ServiceClass
 from pools.counters.snapshot import PoolCounters
 from pools.counters.types import CounterUnavailable
 from pools.mechanism.amounts import Rate
-from pools.mechanism.eviction import Lease, degrade
+from pools.mechanism.eviction import degrade
 from pools.mechanism.lease import Promises, Supply, Verdict, drained, fit
 from pools.models import Entitlement, Pool
-from pools.services.amounts import CLASS_CODES, NOTHING, base_of
+from pools.services.amounts import CLASS_CODES, NOTHING, base_of, lease_of
 from pools.services.documents import pool_publish
 from pools.services.entitlements import STATE_FIELDS, state_set
 from pools.services.store import counters
 from pools.services.supply import supply_of
-from portal.audit.services import SYSTEM, audit_record
+from portal.audit.services import SYSTEM, audit_record, recorded
 from portal.lib.errors import DomainError
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Move:
 
 def binding_reconcile(pool_id: int, now: datetime) -> list[Move]:
     """Moves the pool's entitlements to the states they should be in; returns what moved."""
-    with transaction.atomic():
+    with recorded():
         pool = Pool.objects.select_for_update(no_key=True).filter(pk=pool_id, archived_at__isnull=True).first()
         if pool is None or pool.current_profile_id is None:
             return []
@@ -87,16 +86,7 @@ class _Reconcile:
                 self._move(row, State.EXPIRED, "Its validity window has ended.")
 
     def _degrade(self) -> None:
-        leases = [
-            Lease(
-                row.pk,
-                CLASS_CODES[row.tier.service_class],
-                base_of(row),
-                int((row.bound_at or row.created_at).timestamp() * 1000),
-            )
-            for row in self.rows
-            if row.state in HELD and _rank(row) == 0
-        ]
+        leases = [lease_of(row) for row in self.rows if row.state in HELD and _rank(row) == 0]
         lost = set(degrade(self.supply.ready, leases))
         for row in self.rows:
             if row.pk in lost:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 
 from pools.models import BulkItem, BulkJob, Entitlement
@@ -21,7 +21,7 @@ from pools.services.bulk_actions import UNDO, Action, act, action_of, shown
 from pools.services.bulk_preview import digest_of, selected
 from pools.services.publishing import Touched, gathered, publish_all
 from portal.audit.models import Source
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ FOR_GOOD = ("move",)
 """Actions that no job can take back: what was moved has a history of its own by now."""
 
 
-@transaction.atomic
+@recorded()
 def bulk_start(
     *,
     actor: Actor,
@@ -69,7 +69,7 @@ def bulk_start(
     return job
 
 
-@transaction.atomic
+@recorded()
 def bulk_cancel(*, actor: Actor, now: datetime, job_id: int) -> BulkJob:
     """Asks a job to end after the item it is at; what was done stays done. Raises ``not_found``, ``ended``."""
     job = BulkJob.objects.select_for_update(no_key=True).filter(pk=job_id).first()
@@ -153,14 +153,14 @@ def bulk_step(job_id: int, now: datetime, *, batch: int = BATCH) -> bool:
 def _item(job: BulkJob, item: BulkItem, action: Action, now: datetime) -> bool:
     """One item in one transaction; False when the job was cancelled instead."""
     actor = Actor(job.actor, Source.TASK)
-    with transaction.atomic():
+    with recorded():
         asked = BulkJob.objects.filter(pk=job.pk).values_list("cancel_asked_at", flat=True).get()
         if asked is not None:
             return False
         row = Entitlement.objects.select_related("tenant", "tier", "pool").get(pk=item.entitlement_id)
         item.before = item.after = shown(row)
         try:
-            with transaction.atomic():
+            with recorded():
                 made = act(action, actor=actor, now=now, row=row, reason=f"{job.reason} (bulk job #{job.pk})")
                 item.after = shown(made)
                 item.sentence = made.slug if made.pk != row.pk else ""
@@ -203,7 +203,7 @@ def _ended(job: BulkJob, now: datetime) -> bool:
     return False
 
 
-@transaction.atomic
+@recorded()
 def _end(job: BulkJob, state: JobState, now: datetime, sentence: str = "") -> None:
     job.items.filter(state=ItemState.WAITING).update(state=ItemState.CANCELLED, sentence=sentence[:500])
     BulkJob.objects.filter(pk=job.pk).update(state=state, ended_at=now, heartbeat_at=now)

@@ -18,7 +18,7 @@ from pools.models import Endpoint
 from pools.services.configuring import counters_configure
 from pools.services.endpoint_rows import SUPPLY, endpoint_set
 from pools.services.routes import route_publish
-from portal.audit.services import Actor
+from portal.audit.services import Actor, recorded
 from portal.lib.errors import DomainError
 
 SAID = {
@@ -28,7 +28,7 @@ SAID = {
 }
 
 
-@transaction.atomic
+@recorded()
 def endpoint_ask(*, actor: Actor, now: datetime, endpoint_id: int, deed: EndpointDeed, reason: str = "") -> Endpoint:
     """Writes the wish; capacity and new requests leave at once. A draining endpoint may still be stopped.
 
@@ -46,7 +46,7 @@ def endpoint_ask(*, actor: Actor, now: datetime, endpoint_id: int, deed: Endpoin
     return endpoint
 
 
-@transaction.atomic
+@recorded()
 def endpoint_resume(*, actor: Actor, now: datetime, endpoint_id: int, reason: str = "") -> Endpoint:
     """Puts a draining endpoint back into service; a replacement that was started is given up by the reconciler.
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 
 from pools.choices import EndpointDeed, EndpointState
 from pools.models import CapacityProfile, Endpoint, Pool
@@ -24,7 +23,7 @@ from pools.services.endpoint_rows import ALIVE, SUPPLY, endpoint_set
 from pools.services.providing import provider_of, spec_of
 from pools.services.routes import route_publish
 from pools.services.tick_show import board_write, boards
-from portal.audit.services import SYSTEM, audit_record
+from portal.audit.services import SYSTEM, audit_record, recorded
 from portal.lib.errors import DomainError
 
 log = logging.getLogger(__name__)
@@ -218,7 +217,7 @@ class _Pass:
         asked = row.asked == EndpointDeed.RESTART.value or (bool(row.asked) and self.provider.fixed_places)
         return asked and row.state == State.DRAINING.value
 
-    @transaction.atomic
+    @recorded()
     def _create(self, ordinal: int) -> Endpoint:
         number = Endpoint.objects.filter(pool=self.pool).count() + 1
         row = Endpoint.objects.create(
@@ -254,7 +253,7 @@ class _Pass:
     def _move(self, row: Endpoint, state: EndpointState, sentence: str, *fields: str) -> None:
         self.changed += 1
         self.capacity_moved |= State.READY.value in (row.state, state.value)
-        with transaction.atomic():
+        with recorded():
             endpoint_set(row, state, sentence, self.now, SYSTEM, *fields)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from pools.models import Entitlement, Tier
 from pools.services.entitlements import (
     entitlement_change,
@@ -16,7 +14,7 @@ from pools.services.entitlements import (
     terms_of,
 )
 from portal.audit.models import AuditRecord
-from portal.audit.services import Actor
+from portal.audit.services import Actor, recorded
 from portal.lib.errors import DomainError
 
 UNDOABLE = ("entitlement_create", "entitlement_change", "entitlement_suspend", "entitlement_resume")
@@ -30,7 +28,7 @@ def last_deed(entitlement_id: int) -> AuditRecord | None:
     return rows.order_by("-id").first()
 
 
-@transaction.atomic
+@recorded()
 def entitlement_undo(*, actor: Actor, now: datetime, entitlement_id: int, record_id: int) -> Entitlement:
     """Puts back what the record's deed changed: terms as they were, resumed, suspended, or ended if it was new.
 

@@ -20,7 +20,7 @@ from pools.services.supply import promises_of, supply_of
 from portal.accounts.models import Tenant
 from portal.accounts.services import slug_check
 from portal.accounts.tenants import tenant_active
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 AMOUNTS = (
@@ -46,7 +46,7 @@ class EntitlementResult:
     warnings: tuple[str, ...]
 
 
-@transaction.atomic
+@recorded()
 def entitlement_create(
     *,
     actor: Actor,
@@ -99,7 +99,7 @@ def entitlement_create(
     return EntitlementResult(entitlement, answer, warnings)
 
 
-@transaction.atomic
+@recorded()
 def entitlement_change(
     *,
     actor: Actor,
@@ -146,7 +146,7 @@ def entitlement_change(
     return EntitlementResult(entitlement, answer, warnings)
 
 
-@transaction.atomic
+@recorded()
 def entitlement_suspend(*, actor: Actor, now: datetime, entitlement_id: int, reason: str = "") -> Entitlement:
     """Refuses every request of an entitlement at once; what runs may end. Its promise no longer holds capacity."""
     return _move(
@@ -154,7 +154,7 @@ def entitlement_suspend(*, actor: Actor, now: datetime, entitlement_id: int, rea
     )
 
 
-@transaction.atomic
+@recorded()
 def entitlement_resume(*, actor: Actor, now: datetime, entitlement_id: int, reason: str = "") -> Entitlement:
     """Puts a suspended entitlement back: pending, bound again as soon as its lease fits (checked like a new one)."""
     entitlement = _locked(entitlement_id)
@@ -165,7 +165,7 @@ def entitlement_resume(*, actor: Actor, now: datetime, entitlement_id: int, reas
     return _move(actor, now, entitlement_id, EntitlementState.PENDING, reason or answer.sentence, "resume")
 
 
-@transaction.atomic
+@recorded()
 def entitlement_move(
     *, actor: Actor, now: datetime, entitlement_id: int, pool: Pool, reason: str = ""
 ) -> EntitlementResult:
@@ -198,7 +198,7 @@ def entitlement_move(
     )
 
 
-@transaction.atomic
+@recorded()
 def entitlement_expire(*, actor: Actor, now: datetime, entitlement_id: int, reason: str = "") -> Entitlement:
     """Ends an entitlement now and for good."""
     return _move(actor, now, entitlement_id, EntitlementState.EXPIRED, reason or "Ended by an operator.", "expire")

@@ -12,14 +12,14 @@ from portal.accounts.choices import KeyKind
 from portal.accounts.models import ApiKey, Tenant
 from portal.accounts.services import NewKey
 from portal.audit.models import AuditRecord
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 LONGEST_OVERLAP = timedelta(days=30)
 ROTATE, EXPIRY = "key_rotate", "key_expiry"
 
 
-@transaction.atomic
+@recorded()
 def key_create(
     *,
     actor: Actor,
@@ -46,7 +46,7 @@ def key_create(
     return made
 
 
-@transaction.atomic
+@recorded()
 def key_revoke(*, actor: Actor, now: datetime, key_id: int, reason: str = "") -> ApiKey:
     """Ends a key for good, at every gateway within half a second. Twice is once. Raises DomainError ``not_found``."""
     key, done = accounts.key_end(key_id=key_id, now=now)
@@ -65,7 +65,7 @@ def key_revoke(*, actor: Actor, now: datetime, key_id: int, reason: str = "") ->
     return key
 
 
-@transaction.atomic
+@recorded()
 def key_rotate(
     *, actor: Actor, now: datetime, key_id: int, overlap: timedelta = timedelta(hours=24), reason: str = ""
 ) -> NewKey:
@@ -90,7 +90,7 @@ def key_rotate(
     return made
 
 
-@transaction.atomic
+@recorded()
 def key_expiry_set(
     *, actor: Actor, now: datetime, key_id: int, expires_at: datetime | None, reason: str = ""
 ) -> AuditRecord | None:
@@ -109,7 +109,7 @@ def key_expiry_set(
     return record
 
 
-@transaction.atomic
+@recorded()
 def key_undo(*, actor: Actor, now: datetime, tenant: Tenant, record_id: int) -> ApiKey:
     """Takes back a rotation (the successor is revoked, the old key ends when it would have) or another end.
 

@@ -20,7 +20,7 @@ from portal.accounts.choices import TenantState
 from portal.accounts.models import ApiKey, Membership, Tenant
 from portal.accounts.tenants import tenant_locked, tenant_move
 from portal.audit.models import AuditRecord
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 from portal.people.invitations import invitation_list, invitation_revoke
 
@@ -52,7 +52,7 @@ class Offboarded:
         return ", ".join(f"{count} {one.get(name, 'invitation') if count == 1 else name}" for count, name in found)
 
 
-@transaction.atomic
+@recorded()
 def tenant_offboard(
     *,
     actor: Actor,

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-
 from pools.mechanism.amounts import Rate
 from pools.models import Pool, Tier
 from pools.services.entitlements import EntitlementResult, entitlement_create
@@ -17,7 +15,7 @@ from pools.services.tenants import tenant_create
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant
 from portal.accounts.services import NewKey
-from portal.audit.services import Actor
+from portal.audit.services import Actor, recorded
 from portal.lib.errors import DomainError
 from portal.people.invitations import NewInvitation, invitation_create
 
@@ -68,7 +66,7 @@ class Onboarded:
     key: NewKey | None
 
 
-@transaction.atomic
+@recorded()
 def tenant_onboard(*, actor: Actor, now: datetime, plan: Onboarding) -> Onboarded:
     """Makes all of a plan. A part that is refused raises its own DomainError, and nothing at all was made.
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
 from pools.models import Pool
 from pools.services.ceiling import ceiling_check
 from pools.services.pool_rows import PoolDeed, pool_locked
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 MANUAL_LASTS = timedelta(hours=1)
@@ -17,7 +15,7 @@ LONGEST_MANUAL = timedelta(days=30)
 MANUAL_FIELDS = ("manual_replicas", "manual_until", "manual_reason", "manual_by", "wanted_replicas")
 
 
-@transaction.atomic
+@recorded()
 def pool_set_replicas(
     *,
     actor: Actor,
@@ -61,4 +59,4 @@ def manual_write(
     record = audit_record(
         actor=actor, verb="pool_set_replicas", target=pool, before=before, after=after, reason=reason, now=now
     )
-    return PoolDeed(pool, record.pk)
+    return PoolDeed(pool, record)

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from pools.choices import ScalingMode
 from pools.models import Pool
 from pools.services.provider_check import provider_problems
+from portal.audit.models import AuditRecord
 from portal.lib.errors import DomainError
 
 MOST_REPLICAS = 10_000
@@ -16,10 +17,15 @@ MOST_WEIGHT = 1000
 
 
 class PoolDeed(NamedTuple):
-    """The pool after a deed, and the audit record by which the deed can be taken back (0: nothing was changed)."""
+    """The pool after a deed, and the audit record by which the deed can be taken back (None: nothing was changed)."""
 
     pool: Pool
-    record_id: int
+    record: AuditRecord | None
+
+    @property
+    def record_id(self) -> int:
+        """Of the record, once the deed's transaction is done; 0 where nothing was changed."""
+        return self.record.pk if self.record is not None else 0
 
 
 def pool_locked(pool_id: int, *, archived: bool = False) -> Pool:

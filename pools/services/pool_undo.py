@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import transaction
-
 from pools.models import Pool
 from pools.services.ceiling import ceiling_check
 from pools.services.overrides import manual_write
 from pools.services.pool_rows import PoolDeed, pool_locked
 from pools.services.pools import pool_archive, pool_change, pool_restore
 from portal.audit.models import AuditRecord
-from portal.audit.services import Actor
+from portal.audit.services import Actor, recorded
 from portal.lib.errors import DomainError
 
 OBJECT = "pools.pool"
 KINDS = ("pool_create", "pool_change", "pool_set_replicas", "pool_archive")
 
 
-@transaction.atomic
+@recorded()
 def pool_undo(*, actor: Actor, now: datetime, pool_id: int, record_id: int) -> PoolDeed:
     """Takes back the deed of an audit record: a change of settings, an override, archiving; a new pool is archived.
 

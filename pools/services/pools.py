@@ -22,7 +22,7 @@ from pools.services.profiles import ProfileInput, pool_profile_publish, profile_
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates
 from portal.accounts.services import slug_check
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 __all__ = [
@@ -62,7 +62,7 @@ RESERVED_SLUGS = ("new",)
 """Words of our own addresses."""
 
 
-@transaction.atomic
+@recorded()
 def pool_create(
     *,
     actor: Actor,
@@ -120,7 +120,7 @@ def _insert(pool: Pool) -> None:
         raise DomainError("slug_taken", sentence, status=409, fields={field: sentence}) from None
 
 
-@transaction.atomic
+@recorded()
 def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[str, Any], reason: str = "") -> PoolDeed:
     """Changes settings of a pool (``CHANGEABLE``).
 
@@ -133,7 +133,7 @@ def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[s
         raise DomainError("bad_pool", f"These cannot be changed: {', '.join(sorted(unknown))}.")
     before = {key: getattr(pool, key) for key in changes}
     if before == dict(changes):
-        return PoolDeed(pool, 0)
+        return PoolDeed(pool, None)
     changed_apply(pool, changes)
     pool_check(pool, provider=bool({"provider_config", "max_replicas"} & set(changes)))
     change_check(old, pool, changes)
@@ -144,7 +144,7 @@ def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[s
     if set(changes) & set(WEIGHTS) and pool.current_profile is not None:
         profile_again(actor=actor, now=now, pool=pool, reason=reason or "Other weights of tokens.")
     transaction.on_commit(lambda: pool_publish(pool_id, now), robust=True)
-    return PoolDeed(pool, record.pk)
+    return PoolDeed(pool, record)
 
 
 def changed_apply(pool: Pool, changes: Mapping[str, Any]) -> Pool:
@@ -192,7 +192,7 @@ def archive_hindrances(pool: Pool) -> list[str]:
     return found
 
 
-@transaction.atomic
+@recorded()
 def pool_archive(*, actor: Actor, now: datetime, pool_id: int, reason: str = "") -> PoolDeed:
     """Puts a pool away: it takes no promise, its endpoints drain and stop, its history stays; it can be restored.
 
@@ -215,10 +215,10 @@ def pool_archive(*, actor: Actor, now: datetime, pool_id: int, reason: str = "")
         actor=actor, verb="pool_archive", target=pool, before=before, after=after, reason=reason, now=now
     )
     transaction.on_commit(pools_publish, robust=True)
-    return PoolDeed(pool, record.pk)
+    return PoolDeed(pool, record)
 
 
-@transaction.atomic
+@recorded()
 def pool_restore(*, actor: Actor, now: datetime, pool_id: int, reason: str = "") -> PoolDeed:
     """Brings an archived pool back; its smallest number of replicas is started.
 
@@ -234,7 +234,7 @@ def pool_restore(*, actor: Actor, now: datetime, pool_id: int, reason: str = "")
         actor=actor, verb="pool_restore", target=pool, before=before, after=after, reason=reason, now=now
     )
     transaction.on_commit(lambda: pool_publish(pool_id, now), robust=True)
-    return PoolDeed(pool, record.pk)
+    return PoolDeed(pool, record)
 
 
 def _living_names(pool: Pool) -> list[str]:

@@ -15,7 +15,7 @@ from pools.services.documents import pool_publish
 from pools.services.pool_rows import pool_locked
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 LIVING = ("pending", "starting", "ready", "draining")
@@ -105,7 +105,7 @@ def _ours(sentence: str) -> str:
     return (sentence if named else sentence[:1].upper() + sentence[1:]) + ("" if sentence.endswith(".") else ".")
 
 
-@transaction.atomic
+@recorded()
 def pool_profile_publish(
     *,
     actor: Actor,

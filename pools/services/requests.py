@@ -19,14 +19,14 @@ from pools.models.requests import RequestState
 from pools.services.entitlements import EntitlementResult, entitlement_change, entitlement_create
 from pools.services.lease_check import LeaseCheck, lease_checks
 from portal.accounts.models import Tenant
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 NAMES = ("tokens_per_second", "kv_bytes", "concurrency")
 MOST_AMOUNTS = (2**62, 2**62, 2**31 - 1)
 
 
-@transaction.atomic
+@recorded()
 def request_create(
     *, actor: Actor, now: datetime, tenant: Tenant, pool: Pool, asked: Rate, reason: str
 ) -> EntitlementRequest:
@@ -76,7 +76,7 @@ def request_deny(*, actor: Actor, now: datetime, request_id: int, reason: str) -
     return _decide(actor, now, request_id, RequestState.DENIED, reason)
 
 
-@transaction.atomic
+@recorded()
 def request_approve(
     *, actor: Actor, now: datetime, request_id: int, reason: str, tier: Tier | None = None
 ) -> EntitlementResult:
@@ -177,7 +177,7 @@ def _new(request: EntitlementRequest, tier: Tier) -> Entitlement:
     return Entitlement(slug="", tenant=request.tenant, pool=request.pool, tier=tier, **amounts)
 
 
-@transaction.atomic
+@recorded()
 def _decide(actor: Actor, now: datetime, request_id: int, state: RequestState, reason: str) -> EntitlementRequest:
     rows = EntitlementRequest.objects.select_for_update(of=("self",), no_key=True)
     request = rows.select_related("tenant", "pool__current_profile").filter(pk=request_id).first()

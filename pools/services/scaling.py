@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import orjson
-from django.db import transaction
 
 from pools.choices import EndpointState, ScalingMode
 from pools.mechanism.amounts import DIMENSIONS, Rate
@@ -25,7 +24,7 @@ from pools.services.amounts import CLASS_CODES, base_of, cap_of, replica_of
 from pools.services.ceiling import ceiling_lock, ceiling_now
 from pools.services.supply import PROMISED_STATES
 from pools.services.tick_show import board_write
-from portal.audit.services import SYSTEM, audit_record
+from portal.audit.services import SYSTEM, audit_record, recorded
 from portal.lib.hot import hot
 
 log = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ def _reason(pool: Pool, decided: Decided) -> str:
     return decided.reason[:300]
 
 
-@transaction.atomic
+@recorded()
 def _written(
     pool: Pool, decided: Decided, have: Replicas, chosen: int, automatic: bool, replica: Rate, now: datetime
 ) -> ScalingDecision | None:
@@ -153,7 +152,7 @@ def rules_of(pool: Pool) -> ScalingSettings:
     return ScalingSettings(elastic_share=pool.elastic_share, spot_share=pool.spot_share, **windows)
 
 
-@transaction.atomic
+@recorded()
 def _override_lifted(pool: Pool, now: datetime) -> Pool:
     if pool.manual_replicas is None or pool.manual_until is None or pool.manual_until > now:
         return pool

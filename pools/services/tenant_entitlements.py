@@ -21,8 +21,7 @@ from pools.services.configuring import entitlement_config, terms_key
 from pools.services.entitlements import state_apply
 from pools.services.store import counters, hot
 from pools.services.supply import RESERVED, promises_by_pool, supplies_of
-from portal.audit.models import AuditRecord
-from portal.audit.services import Actor, audit_import
+from portal.audit.services import Actor, audit_record
 
 SAME = ("state", "state_reason", "state_since", "suspended_with_tenant")
 WRITTEN = {
@@ -47,25 +46,18 @@ def entitlements_move(
 ) -> None:
     """Moves locked rows to a state, with an audit record each. What is written is the same in all of them, so it is one
     statement (two where windows end: a window that has not begun keeps its end open)."""
-    records = []
     for row in rows:
         before = row.state
         state_apply(row, state, reason, now)
-        records.append(
-            AuditRecord(
-                at=now,
-                actor=actor.user,
-                actor_label=actor.name[:254],
-                source=actor.source,
-                verb=verb,
-                object_type=row._meta.label_lower,
-                object_id=str(row.pk),
-                object_label=str(row)[:254],
-                tenant=row.tenant,
-                before={"state": before},
-                after={"state": state.value},
-                reason=reason,
-            )
+        audit_record(
+            actor=actor,
+            verb=verb,
+            target=row,
+            before={"state": before},
+            after={"state": state.value},
+            reason=reason,
+            now=now,
+            tenant=row.tenant,
         )
     groups: defaultdict[bool, list[Entitlement]] = defaultdict(list)
     for row in rows:
@@ -73,7 +65,6 @@ def entitlements_move(
     for same in groups.values():
         written = {name: getattr(same[0], name) for name in WRITTEN[state]}
         Entitlement.objects.filter(pk__in=[row.pk for row in same]).update(**written)
-    audit_import(records)
 
 
 def entitlements_that_fit(rows: Iterable[Entitlement]) -> tuple[list[Entitlement], list[Stayed]]:

@@ -21,7 +21,7 @@ from pools.services.tenant_entitlements import (
 from portal.accounts.choices import TenantState
 from portal.accounts.models import Tenant
 from portal.accounts.tenants import tenant_locked, tenant_move
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 IDLE = (EntitlementState.SUSPENDED.value, EntitlementState.EXPIRED.value)
@@ -36,7 +36,7 @@ class Resumed:
     stayed: tuple[tuple[str, str], ...]
 
 
-@transaction.atomic
+@recorded()
 def tenant_suspend(*, actor: Actor, now: datetime, tenant_id: int, reason: str, end_running: bool = False) -> Tenant:
     """Refuses every request of a tenant from the commit on; its promises no longer hold capacity.
 
@@ -63,7 +63,7 @@ def tenant_suspend(*, actor: Actor, now: datetime, tenant_id: int, reason: str, 
     return tenant
 
 
-@transaction.atomic
+@recorded()
 def tenant_resume(*, actor: Actor, now: datetime, tenant_id: int, reason: str = "") -> Resumed:
     """Lets a suspended tenant send again and resumes what was suspended with it.
 

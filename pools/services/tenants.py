@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
 from portal.accounts import services as accounts
 from portal.accounts import tenants as rows
 from portal.accounts.choices import TenantRole, TenantState
 from portal.accounts.models import Membership, Tenant, User
 from portal.audit.models import AuditRecord
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 CHANGE = "tenant_change"
@@ -20,7 +18,7 @@ MEMBERSHIP = ("membership_set", "membership_end")
 UNDONE_WITHIN = timedelta(days=1)
 
 
-@transaction.atomic
+@recorded()
 def tenant_create(
     *,
     actor: Actor,
@@ -40,7 +38,7 @@ def tenant_create(
     return tenant
 
 
-@transaction.atomic
+@recorded()
 def tenant_change(
     *,
     actor: Actor,
@@ -75,7 +73,7 @@ def tenant_change(
     )
 
 
-@transaction.atomic
+@recorded()
 def tenant_change_undo(*, actor: Actor, now: datetime, tenant_id: int, record_id: int) -> Tenant:
     """Puts the details back to what they were before one change.
 
@@ -109,7 +107,7 @@ def _changeable(tenant_id: int) -> Tenant:
     return tenant
 
 
-@transaction.atomic
+@recorded()
 def membership_set(
     *, actor: Actor, now: datetime, tenant: Tenant, user: User, role: str = TenantRole.VIEWER, reason: str = ""
 ) -> Membership:
@@ -132,7 +130,7 @@ def membership_set(
     return member
 
 
-@transaction.atomic
+@recorded()
 def membership_end(*, actor: Actor, now: datetime, tenant: Tenant, user: User, reason: str = "") -> None:
     """Takes a person out of a tenant. Raises DomainError ``not_found``, ``last_admin``."""
     role = accounts.membership_drop(tenant=tenant, user=user)
@@ -154,7 +152,7 @@ def membership_record(tenant: Tenant, user: User) -> AuditRecord | None:
     return rows.filter(verb__in=MEMBERSHIP).order_by("-pk").first()
 
 
-@transaction.atomic
+@recorded()
 def membership_undo(*, actor: Actor, now: datetime, tenant: Tenant, record_id: int) -> tuple[User, str]:
     """Takes the latest change of somebody's role back within a day; the person and the role they have again ("" none).
 

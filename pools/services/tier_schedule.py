@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import Q
 
 from pools.models import Tier, TierVersion
@@ -19,7 +18,7 @@ from pools.selectors.tiers import tiers_planned
 from pools.services.tier_spread import tier_spread_soon
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_locked, version_add
-from portal.audit.services import SYSTEM, Actor, audit_record
+from portal.audit.services import SYSTEM, Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 
@@ -61,7 +60,7 @@ def tier_upcoming(tier_id: int, now: datetime) -> list[TierVersion]:
     return tiers_planned([tier_id], now).get(tier_id, [])
 
 
-@transaction.atomic
+@recorded()
 def tier_schedule_cancel(*, actor: Actor, now: datetime, tier_id: int, number: int, reason: str = "") -> TierVersion:
     """Calls off a change that has not begun. Raises DomainError ``not_found``, ``begun``."""
     tier = tier_locked(tier_id)
@@ -91,7 +90,7 @@ def _open(at: datetime) -> Q:
     return Q(effective_from__lte=at) & (Q(effective_until__isnull=True) | Q(effective_until__gt=at))
 
 
-@transaction.atomic
+@recorded()
 def _turn(tier_id: int, now: datetime) -> Turn | None:
     tier = tier_locked(tier_id)
     due, before = effective_of(tier_id, now), tier.current
@@ -114,7 +113,7 @@ def _turn(tier_id: int, now: datetime) -> Turn | None:
     return Turn(tier.pk, before.number if before else None, due.number)
 
 
-@transaction.atomic
+@recorded()
 def _shadow_over(tier_id: int, now: datetime) -> None:
     tier = tier_locked(tier_id)
     shadow = tier.shadow

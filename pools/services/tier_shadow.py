@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
 from pools.models import Tier, TierVersion
 from pools.models.tiers import VersionStatus
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_locked, tier_publish, version_add
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 SHADOW_LASTS = timedelta(days=7)
 """A forgotten shadow ends by itself."""
 
 
-@transaction.atomic
+@recorded()
 def tier_shadow_start(
     *, actor: Actor, now: datetime, tier_id: int, terms: TierTerms, reason: str = "", lasts: timedelta = SHADOW_LASTS
 ) -> TierVersion:
@@ -27,7 +25,7 @@ def tier_shadow_start(
     return version_add(actor, now, tier, terms, reason, ends=now + lasts, status=VersionStatus.SHADOW)
 
 
-@transaction.atomic
+@recorded()
 def tier_shadow_stop(*, actor: Actor, now: datetime, tier_id: int, reason: str = "") -> Tier:
     """Ends the shadow of a tier; its counts stay. Without one nothing happens."""
     tier = tier_locked(tier_id)
@@ -48,7 +46,7 @@ def tier_shadow_stop(*, actor: Actor, now: datetime, tier_id: int, reason: str =
     return tier
 
 
-@transaction.atomic
+@recorded()
 def tier_shadow_resume(*, actor: Actor, now: datetime, tier_id: int, number: int, reason: str = "") -> Tier:
     """Lets a stopped shadow watch on, until the end it was given. Raises DomainError ``not_found``, ``archived``,
     ``shadow_over``."""
@@ -74,7 +72,7 @@ def tier_shadow_resume(*, actor: Actor, now: datetime, tier_id: int, number: int
     return tier
 
 
-@transaction.atomic
+@recorded()
 def tier_shadow_publish(
     *,
     actor: Actor,

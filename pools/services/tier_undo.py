@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import transaction
-
 from pools.models import TierVersion
 from pools.models.tiers import VersionStatus
 from pools.services.tier_schedule import effective_of
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_locked, tier_publish, tier_revert
-from portal.audit.services import Actor
+from portal.audit.services import Actor, recorded
 from portal.lib.errors import DomainError
 
 
-@transaction.atomic
+@recorded()
 def tier_publish_undo(*, actor: Actor, now: datetime, tier_id: int, number: int) -> TierVersion:
     """The terms that were in force before version ``number``, again. Raises DomainError ``version_moved`` when another
     version is in force by now, ``nothing_before``, and as ``tier_revert``."""
@@ -34,7 +32,7 @@ def tier_publish_undo(*, actor: Actor, now: datetime, tier_id: int, number: int)
     )
 
 
-@transaction.atomic
+@recorded()
 def tier_plan_again(*, actor: Actor, now: datetime, tier_id: int, number: int) -> TierVersion:
     """A change that was called off, planned once more for the same time. Raises DomainError ``not_found``,
     ``bad_window`` when its time has come meanwhile."""

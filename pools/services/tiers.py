@@ -19,7 +19,7 @@ from pools.services.preview_state import token_check
 from pools.services.tier_spread import tier_spread_soon
 from pools.services.tier_terms import TierTerms, terms_problems
 from portal.accounts.services import slug_check
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 __all__ = [
@@ -37,7 +37,7 @@ RESERVED_SLUGS = ("new",)
 """Addresses of pages beside the tiers' own."""
 
 
-@transaction.atomic
+@recorded()
 def tier_create(
     *,
     actor: Actor,
@@ -67,7 +67,7 @@ def tier_create(
     return tier
 
 
-@transaction.atomic
+@recorded()
 def tier_publish(
     *,
     actor: Actor,
@@ -133,7 +133,7 @@ def tier_revert(
     )
 
 
-@transaction.atomic
+@recorded()
 def tier_archive(*, actor: Actor, now: datetime, tier_id: int, reason: str = "") -> Tier:
     """Puts away a tier nobody lives under; its history stays. Raises DomainError ``tier_in_use``, ``not_found``."""
     tier = tier_locked(tier_id)
@@ -152,7 +152,7 @@ def tier_archive(*, actor: Actor, now: datetime, tier_id: int, reason: str = "")
     return tier
 
 
-@transaction.atomic
+@recorded()
 def tier_restore(*, actor: Actor, now: datetime, tier_id: int, reason: str = "") -> Tier:
     """Takes a tier out of the archive; one that is not archived stays as it is. Raises DomainError ``not_found``."""
     tier = Tier.objects.select_for_update(no_key=True).filter(pk=tier_id).first()

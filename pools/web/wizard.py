@@ -17,15 +17,16 @@ from pools.models.pools import ProviderKind
 from pools.services.ceiling import ceiling_now
 from pools.services.pool_rows import PoolDeed
 from pools.services.pools import pool_create
-from pools.web.common import page_actor
 from pools.web.fields import field_groups
-from pools.web.pool_common import done, reason_of
+from pools.web.pool_common import done
 from pools.web.pool_fields import provider_config
 from pools.web.wizard_fields import GROUPS, LEDES, NAMES, STEPS, TITLES, Draft, draft_read, fields_of
 from portal.accounts.access import operates
+from portal.audit.actors import page_actor
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.given import reason_of
 from portal.lib.pages import page
 
 
@@ -51,9 +52,7 @@ def wizard(request: HttpRequest) -> HttpResponseBase:
 def preview(request: HttpRequest) -> HttpResponse:
     """The capacity beside the form, as it is typed."""
     draft = draft_read(request.GET.dict())
-    response = page(request, "pools/_wizard_preview.html", _preview(draft))
-    response["Cache-Control"] = "no-store"
-    return response
+    return page(request, "pools/_wizard_preview.html", _preview(draft), kept=False)
 
 
 def _create(request: HttpRequest) -> HttpResponseBase:
@@ -83,12 +82,10 @@ def _create(request: HttpRequest) -> HttpResponseBase:
         step = next((step for step in STEPS[:-1] if draft.wrong_in(step)), "review")
         problem = "" if draft.wrong_in(step) else error.sentence
         return _form(request, draft, step, errors=draft.wrong_in(step), problem=problem, status=error.status)
-    record = AuditRecord.objects.filter(
-        object_type="pools.pool", object_id=str(pool.pk), verb="pool_create"
-    ).values_list("pk", flat=True)
+    record = AuditRecord.objects.filter(object_type="pools.pool", object_id=str(pool.pk), verb="pool_create").first()
     starts = f"{pool.min_replicas} replicas start" if pool.min_replicas != 1 else "1 replica starts"
     said = f"{pool.name} is there; {starts if pool.min_replicas else 'no replica starts until somebody asks'}."
-    done(request, said, PoolDeed(pool, record[0]))
+    done(request, said, PoolDeed(pool, record))
     return redirect("pool", pool.slug)
 
 

@@ -7,11 +7,10 @@ from functools import lru_cache
 from zoneinfo import available_timezones
 
 from allauth.usersessions.models import UserSession
-from django.db import transaction
 
 from portal.accounts.changes import rights_changed
 from portal.accounts.models import User
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 LONGEST_NAME = 150
@@ -23,7 +22,7 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-@transaction.atomic
+@recorded()
 def profile_update(*, actor: Actor, now: datetime, user: User, name: str, time_zone: str) -> User:
     """Name and time zone as the person wants them. Raises DomainError ``bad_profile``."""
     problems: dict[str, str] = {}
@@ -43,7 +42,7 @@ def profile_update(*, actor: Actor, now: datetime, user: User, name: str, time_z
     return user
 
 
-@transaction.atomic
+@recorded()
 def sessions_end(*, actor: Actor, now: datetime, user: User, but: str = "", reason: str = "") -> int:
     """Ends the person's sessions, except the one with the key ``but``; returns how many. Open sockets are cut, too."""
     sessions = list(UserSession.objects.filter(user=user).exclude(session_key=but)[:1000])

@@ -9,13 +9,13 @@ from django.db import IntegrityError, transaction
 from portal.accounts.access import is_admin
 from portal.accounts.choices import PlatformRole, TenantRole, TenantState
 from portal.accounts.models import GroupRule, Tenant
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
 MOST_RULES = 2000
 
 
-@transaction.atomic
+@recorded()
 def group_rule_add(
     *, actor: Actor, now: datetime, group: str, tenant: str = "", role: str = "", platform_role: str = ""
 ) -> GroupRule:
@@ -61,7 +61,7 @@ def group_rule_add(
     return row
 
 
-@transaction.atomic
+@recorded()
 def group_rule_remove(*, actor: Actor, now: datetime, rule_id: int) -> GroupRule:
     """Ends a rule; who has the role keeps it until the next sign-in. Raises DomainError ``not_found``."""
     _only_admins(actor)

@@ -18,7 +18,7 @@ from portal.accounts.choices import PLATFORM_ORDER, Given, PlatformRole, TenantR
 from portal.accounts.models import Invitation, Membership, Tenant, User
 from portal.accounts.services import membership_put
 from portal.audit.models import Source
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.clock import now as clock_now
 from portal.lib.errors import DomainError
 from portal.lib.mail import mail_delivers, mail_send, portal_address
@@ -39,7 +39,7 @@ def invitation_list(tenant: Tenant | None, now: datetime, most: int = rows.MOST_
     return list(rows.invitations_open(tenant, now)[:most])
 
 
-@transaction.atomic
+@recorded()
 def invitation_create(
     *,
     actor: Actor,
@@ -65,7 +65,7 @@ def invitation_create(
     return _sent(row, token, actor)
 
 
-@transaction.atomic
+@recorded()
 def invitation_resend(
     *, actor: Actor, now: datetime, invitation_id: int, tenant: Tenant | None = None
 ) -> NewInvitation:
@@ -82,7 +82,7 @@ def invitation_resend(
     )
 
 
-@transaction.atomic
+@recorded()
 def invitation_revoke(
     *, actor: Actor, now: datetime, invitation_id: int, tenant: Tenant | None = None, reason: str = ""
 ) -> Invitation:
@@ -97,7 +97,7 @@ def invitation_revoke(
     return row
 
 
-@transaction.atomic
+@recorded()
 def invitation_restore(*, actor: Actor, now: datetime, invitation_id: int, tenant: Tenant | None = None) -> Invitation:
     """Undoes a withdrawal: the link in the e-mail works again. Raises DomainError when it was replaced or ended."""
     row = rows.invitation_get(invitation_id, tenant)
@@ -111,7 +111,7 @@ def invitation_restore(*, actor: Actor, now: datetime, invitation_id: int, tenan
     return row
 
 
-@transaction.atomic
+@recorded()
 def invitation_accept(*, token: str, now: datetime, user: User) -> Invitation:
     """Gives the person what the link promises; never less than they have. Once.
 
@@ -130,7 +130,7 @@ def invitation_accept(*, token: str, now: datetime, user: User) -> Invitation:
     return row
 
 
-@transaction.atomic
+@recorded()
 def invitation_join(*, token: str, now: datetime, name: str, password: str) -> User:
     """Makes the account of somebody new and accepts. The link has proved the address.
 

@@ -6,18 +6,17 @@ from datetime import datetime
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
-from django.db import transaction
 
 from portal.accounts.access import is_admin
 from portal.accounts.changes import rights_changed
 from portal.accounts.choices import Given, PlatformRole
 from portal.accounts.models import User
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 from portal.people.account import sessions_end
 
 
-@transaction.atomic
+@recorded()
 def platform_role_set(*, actor: Actor, now: datetime, user_id: int, role: str, reason: str = "") -> tuple[User, str]:
     """Gives a person a platform role, by hand; returns the person and the role before.
 
@@ -38,7 +37,7 @@ def platform_role_set(*, actor: Actor, now: datetime, user_id: int, role: str, r
     return user, before
 
 
-@transaction.atomic
+@recorded()
 def user_active_set(*, actor: Actor, now: datetime, user_id: int, active: bool, reason: str = "") -> User:
     """Deactivates a person (every session and socket ends now) or lets them in again; roles stay as they are.
 
@@ -63,7 +62,7 @@ def user_active_set(*, actor: Actor, now: datetime, user_id: int, active: bool, 
     return user
 
 
-@transaction.atomic
+@recorded()
 def second_factors_reset(*, actor: Actor, now: datetime, user_id: int, reason: str = "") -> User:
     """Takes away apps, passkeys and recovery codes of somebody who lost them; every session ends.
 

@@ -9,11 +9,10 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpRequest
 
 from portal.accounts.models import User
-from portal.audit.services import audit_record
+from portal.audit.services import audit_record, recorded
 from portal.errors import error_page
 from portal.lib.clock import now
 from portal.people.sso.claims import groups_of
@@ -119,7 +118,7 @@ class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         """Only whose groups have a rule; pre_social_login has asked already."""
         return bool(roles_wanted(_groups(sociallogin)))
 
-    @transaction.atomic
+    @recorded()
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> Any:
         """The new person, with a record and the roles of the groups."""
         user = super().save_user(request, sociallogin, form)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-
 from portal.accounts.access import ROLE_ORDER
 from portal.accounts.changes import rights_changed
 from portal.accounts.choices import PLATFORM_ORDER, Given, PlatformRole, TenantRole, TenantState
 from portal.accounts.models import GroupRule, Membership, Tenant, User
 from portal.audit.models import Source
-from portal.audit.services import Actor, audit_record
+from portal.audit.services import Actor, audit_record, recorded
 
 ACTOR = Actor(None, Source.TASK, "single sign-on")
 REASON = "Follows the groups of the sign-in service."
@@ -42,7 +40,7 @@ def roles_wanted(groups: set[str]) -> Wanted:
     return Wanted(tenants, platform)
 
 
-@transaction.atomic
+@recorded()
 def roles_follow(*, now: datetime, user: User, groups: set[str]) -> Wanted:
     """Makes the person's roles from single sign-on be what the rules say of ``groups``; returns that."""
     wanted = roles_wanted(groups)
