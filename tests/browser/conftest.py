@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +42,47 @@ def chromium() -> Iterator[Browser]:
         os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
 
 
+class Portals:
+    """The portal's process: it stays from test to test, unless the next one wants another environment or it is gone.
+
+    The tables and the hot store are emptied under it between tests, which it has to bear anyhow.
+    """
+
+    def __init__(self) -> None:
+        self.environment: dict[str, str] = {}
+        self.port = 0
+        self.running = ExitStack()
+
+    def serve(self, environment: dict[str, str]) -> str:
+        """The address of a portal with this environment."""
+        settings = {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
+        if settings != self.environment or not self._answers():
+            self.stop()
+            self.environment, self.port = settings, free_port()
+            self.running.enter_context(portal(environment, self.port))
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.running.close()
+        self.environment = {}
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="package")
+def portals() -> Iterator[Portals]:
+    """One for all tests here."""
+    made = Portals()
+    yield made
+    made.stop()
+
+
 @dataclass
 class Site:
     """The portal, its world, and what browsers complained about."""
@@ -63,15 +106,14 @@ def environment(chromium: Browser, process_environment: dict[str, str], valkey: 
 
 
 @pytest.fixture
-def site(environment: dict[str, str]) -> Iterator[Site]:
+def site(environment: dict[str, str], portals: Portals) -> Site:
     """A portal with one pool; olga operates, eda belongs to Eve's team."""
     world = cast.world_make()
     person("olga@example.org", PlatformRole.OPERATOR)
     person("eda@example.org", tenant=world.eve.tenant, role=TenantRole.ADMIN)
     publish(world.pool)
-    port = free_port()
-    with portal(environment, port) as address:
-        yield Site(address, port, world, environment)
+    address = portals.serve(environment)
+    return Site(address, portals.port, world, environment)
 
 
 Opens = Callable[..., Page]
