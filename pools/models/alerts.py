@@ -12,6 +12,9 @@ from django.db import models
 from pools.models.pools import Pool
 from portal.lib.clock import now
 
+UNSEALED = "whsec_"
+"""How a secret begins that is not sealed; the database refuses it."""
+
 
 class Metric(models.TextChoices):
     """What a rule watches; the unit stands in the label."""
@@ -40,19 +43,26 @@ class DeliveryState(models.TextChoices):
 
 
 class AlertChannel(models.Model):
-    """Where messages go. ``secret`` signs webhooks and is never shown again; the one before it signs beside it until
-    ``old_secret_until``, so that a receiver can change over."""
+    """Where messages go. A secret signs webhooks; the one before it signs beside it until ``old_secret_until``, so that
+    a receiver can change over. Both lie sealed (``portal.lib.boxes``) and are never shown again."""
 
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=16, choices=ChannelKind.choices)
     target = models.CharField(max_length=500)
-    secret = models.CharField(max_length=100, blank=True)
-    old_secret = models.CharField(max_length=100, blank=True)
+    sealed_secret = models.CharField(max_length=300, blank=True)
+    sealed_old_secret = models.CharField(max_length=300, blank=True)
     old_secret_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(sealed_secret__startswith=UNSEALED)
+                & ~models.Q(sealed_old_secret__startswith=UNSEALED),
+                name="alertchannel_secrets_sealed",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from pools.models.alerts import ChannelKind
 from pools.senders.signing import new_secret
 from pools.senders.targets import url_problem
 from pools.services.alert_deliveries import addresses
+from pools.services.alert_secrets import secret_readable, secret_sealed
 from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
@@ -29,7 +30,7 @@ class ChannelMade:
     """A channel and, for a webhook, the secret that is shown now and never again."""
 
     channel: AlertChannel
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
 
 @recorded()
@@ -38,11 +39,11 @@ def alert_channel_create(
 ) -> ChannelMade:
     """A new channel; a webhook gets its secret. Raises DomainError ``bad_channel``, ``name_taken``."""
     channel = _checked(AlertChannel(kind=kind, created_at=now), name, target)
-    if kind == ChannelKind.WEBHOOK:
-        channel.secret = new_secret()
+    secret = new_secret() if kind == ChannelKind.WEBHOOK else ""
+    channel.sealed_secret = secret_sealed(secret)
     _save(channel)
     _record(actor, now, "alert_channel_create", channel, {}, _shown(channel), reason)
-    return ChannelMade(channel, channel.secret)
+    return ChannelMade(channel, secret)
 
 
 @recorded()
@@ -59,16 +60,19 @@ def alert_channel_change(
 
 @recorded()
 def alert_channel_secret(*, actor: Actor, now: datetime, channel_id: int, reason: str = "") -> ChannelMade:
-    """A new secret; the old one signs beside it for a day. Raises DomainError ``not_found``, ``no_secret``."""
+    """A new secret; the old one signs beside it for a day, if it can be read. Raises ``not_found``, ``no_secret``."""
     channel = _locked(channel_id)
     if channel.kind != ChannelKind.WEBHOOK:
         raise DomainError("no_secret", f"{channel.name} sends e-mail; only webhooks are signed.", status=409)
-    channel.old_secret, channel.old_secret_until = channel.secret, now + OVERLAP
-    channel.secret = new_secret()
-    channel.save(update_fields=["secret", "old_secret", "old_secret_until"])
-    after = {"old_secret_until": channel.old_secret_until.isoformat()}
+    overlaps = secret_readable(channel)
+    channel.sealed_old_secret = channel.sealed_secret if overlaps else ""
+    channel.old_secret_until = now + OVERLAP if overlaps else None
+    secret = new_secret()
+    channel.sealed_secret = secret_sealed(secret)
+    channel.save(update_fields=["sealed_secret", "sealed_old_secret", "old_secret_until"])
+    after = {"old_secret_until": channel.old_secret_until.isoformat() if channel.old_secret_until else None}
     _record(actor, now, "alert_channel_secret", channel, {}, after, reason)
-    return ChannelMade(channel, channel.secret)
+    return ChannelMade(channel, secret)
 
 
 @recorded()

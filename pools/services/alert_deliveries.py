@@ -21,6 +21,7 @@ from pools.models import Alert, AlertChannel, AlertDelivery
 from pools.models.alerts import ChannelKind, DeliveryState
 from pools.senders.signing import signed_headers
 from pools.senders.webhook import Answer, Outgoing, send_all
+from pools.services.alert_secrets import UNREADABLE, secret_readable, secrets_valid
 from pools.services.alert_words import INFO, cleared_sentence, value_text
 from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
@@ -132,8 +133,7 @@ def _stamp(at: datetime | None) -> str | None:
 def deliveries_send(now: datetime) -> Sent:
     """Tries everything that is due, within bounds. Safe in any number of workers."""
     webhooks = _claim(ChannelKind.WEBHOOK, now, MOST_WEBHOOKS)
-    answers = send_all([outgoing(row, now) for row in webhooks], private=settings.ALERT_PRIVATE_TARGETS)
-    results = [_record(row, answer, now) for row, answer in zip(webhooks, answers, strict=True)]
+    results = [_record(row, answer, now) for row, answer in zip(webhooks, _post(webhooks, now), strict=True)]
     results += [_record(row, _mail(row), now) for row in _claim(ChannelKind.EMAIL, now, MOST_EMAILS)]
     count = {state: results.count(state) for state in DeliveryState}
     return Sent(count[DeliveryState.DELIVERED], count[DeliveryState.FAILED], count[DeliveryState.WAITING])
@@ -158,17 +158,22 @@ def _claim(kind: ChannelKind, now: datetime, most: int) -> list[AlertDelivery]:
     return rows
 
 
+def _post(rows: Sequence[AlertDelivery], now: datetime) -> list[Answer]:
+    """What became of each message. One that cannot be signed does not leave; it is tried again, for a new secret
+    may be there by then."""
+    signed = {row.pk: outgoing(row, now) for row in rows if secret_readable(row.channel)}
+    answers = dict(zip(signed, send_all([*signed.values()], private=settings.ALERT_PRIVATE_TARGETS), strict=True))
+    return [answers.get(row.pk, Answer(False, UNREADABLE)) for row in rows]
+
+
 def outgoing(row: AlertDelivery, now: datetime) -> Outgoing:
     """The signed message of a delivery, as it leaves now."""
     body = orjson.dumps(row.payload)
     channel = row.channel
-    valid = [channel.secret]
-    if channel.old_secret and channel.old_secret_until is not None and channel.old_secret_until > now:
-        valid.append(channel.old_secret)
     headers = {
         "content-type": "application/cloudevents+json; charset=utf-8",
         "user-agent": "token-pools",
-        **signed_headers(valid, str(row.payload["id"]), int(now.timestamp()), body),
+        **signed_headers(secrets_valid(channel, now), str(row.payload["id"]), int(now.timestamp()), body),
     }
     return Outgoing(channel.target, body, headers)
 
@@ -242,7 +247,7 @@ def delivery_test(*, actor: Actor, now: datetime, channel_id: int) -> AlertDeliv
     if channel.kind == ChannelKind.EMAIL:
         answer = _mail(row)
     else:
-        (answer,) = send_all([outgoing(row, now)], private=settings.ALERT_PRIVATE_TARGETS)
+        (answer,) = _post([row], now)
     _record(row, answer, now)
     return row
 

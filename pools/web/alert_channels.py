@@ -20,6 +20,7 @@ from pools.services.alert_channels import (
     alert_channel_secret,
 )
 from pools.services.alert_deliveries import delivery_retry, delivery_test
+from pools.services.alert_secrets import UNREADABLE, secret_readable
 from pools.web.alert_form import ChannelForm
 from pools.web.alerts import operates
 from portal.accounts.access import operates as operators_only
@@ -59,6 +60,7 @@ def _page(request: HttpRequest, found: AlertChannel, made: ChannelMade | None = 
         "rules": list(found.rules.order_by("name")[:100]),
         "rows": rows,
         "secret": made.secret if made else "",
+        "unreadable": "" if secret_readable(found) else UNREADABLE,
         "overlap": found.old_secret_until if found.old_secret_until and found.old_secret_until > moment else None,
         "touches": found.deliveries.count(),
         "may_change": operates(request),

@@ -23,6 +23,7 @@ from pools.selectors.alerts import (
     rules,
     values_latest,
 )
+from pools.services.alert_secrets import secret_readable
 from pools.services.alert_words import INFO, rule_text, terms_of, value_text
 from portal.accounts.access import reads_everything
 from portal.accounts.models import User
@@ -125,11 +126,13 @@ def alerts(request: HttpRequest) -> HttpResponse:
     lines, seen, counts = open_lines(moment), open_counts(), open_by_level()
     rule_rows = rule_lines(moment, lines)
     last, _ = deliveries("", None, "", None)
+    channels = list(AlertChannel.objects.order_by("name")[:200])
     context = {
         "nav": "alerts",
         "lines": lines,
         "rules": rule_rows,
-        "channels": list(AlertChannel.objects.order_by("name")[:200]),
+        "channels": channels,
+        "mute_channels": {channel.pk for channel in channels if not secret_readable(channel)},
         "deliveries": last[:8],
         "more": sum(counts.values()) - len(lines),
         "watched": seen is not None,

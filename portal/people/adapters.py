@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import smtplib
-from functools import lru_cache
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.stagekit import clear_login
 from allauth.mfa.adapter import DefaultMFAAdapter
-from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +17,7 @@ from portal.accounts import attempts
 from portal.accounts.models import User
 from portal.audit.models import Source
 from portal.audit.services import Actor, audit_record
+from portal.lib.boxes import Purpose, seal, unseal
 from portal.lib.clock import now
 from portal.lib.mail import log
 from portal.people.second_factor import needs_one
@@ -105,22 +102,13 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def encrypt(self, text: str) -> str:
         """Seeds and codes lie encrypted in the database, under a key derived from SECRET_KEY."""
-        return _box(settings.SECRET_KEY).encrypt(text.encode()).decode()
+        return seal(text, Purpose.SECOND_FACTORS)
 
     def decrypt(self, encrypted_text: str) -> str:
         """ "" for a text of another SECRET_KEY: such a code matches nothing, a recovery by an admin is needed."""
-        try:
-            return _box(settings.SECRET_KEY).decrypt(encrypted_text.encode()).decode()
-        except InvalidToken:
-            return ""
+        return unseal(encrypted_text, Purpose.SECOND_FACTORS) or ""
 
     def can_delete_authenticator(self, authenticator: Any) -> bool:
         """Not the last one of somebody who must have one (REQUIRE_MFA)."""
         others = type(authenticator).objects.filter(user_id=authenticator.user_id, type__in=["totp", "webauthn"])
         return not needs_one(authenticator.user) or others.exclude(pk=authenticator.pk).exists()
-
-
-@lru_cache(maxsize=4)
-def _box(secret_key: str) -> Fernet:
-    digest = hashlib.sha256(b"token-pools second factors\0" + secret_key.encode()).digest()
-    return Fernet(base64.urlsafe_b64encode(digest))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import IntegrityError, connection
 
 from pools.models import AlertChannel, AlertRule
 from pools.models.alerts import Metric
+from pools.senders.signing import new_secret
 from pools.services.alert_channels import (
     alert_channel_change,
     alert_channel_create,
@@ -28,8 +32,10 @@ from pools.services.alert_rules import (
     input_of,
     rule_shown,
 )
+from pools.services.alert_secrets import secret_readable, secrets_valid
 from pools.services.alert_words import INFO, rule_text, value_text
 from portal.audit.models import AuditRecord
+from portal.lib.boxes import Purpose, seal, unseal
 from portal.lib.errors import DomainError
 from tests.cast import NOW, OLGA, later, pool_make
 
@@ -148,6 +154,53 @@ def test_a_secret_is_returned_once_and_recorded_never() -> None:
     assert AlertChannel.objects.get().name == "hook 2"
     for record in AuditRecord.objects.filter(object_type="pools.alertchannel"):
         assert "whsec_" not in str(record.before) + str(record.after)
+
+
+def test_secrets_lie_sealed_and_none_can_be_written_open() -> None:
+    made_now = alert_channel_create(actor=OLGA, now=NOW, name="h", kind="webhook", target="https://hooks.example.org/")
+    alert_channel_secret(actor=OLGA, now=NOW, channel_id=made_now.channel.pk)
+    assert made_now.secret not in repr(made_now)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT row_to_json(c)::text FROM pools_alertchannel c")
+        (lying,) = cursor.fetchone() or ("",)
+    assert "whsec_" not in lying and made_now.secret.removeprefix("whsec_") not in lying
+    channel = AlertChannel.objects.get()
+    assert secrets_valid(channel, NOW)[1] == made_now.secret
+    channel.sealed_secret = new_secret()
+    with pytest.raises(IntegrityError, match="alertchannel_secrets_sealed"):
+        channel.save()
+
+
+def test_after_another_secret_key_a_new_secret_signs_alone(settings: Any) -> None:
+    made_now = alert_channel_create(actor=OLGA, now=NOW, name="h", kind="webhook", target="https://hooks.example.org/")
+    settings.SECRET_KEY = "another one, fifty characters long or a few more than that"
+    channel = AlertChannel.objects.get()
+    assert not secret_readable(channel) and secrets_valid(channel, NOW) == []
+    fresh = alert_channel_secret(actor=OLGA, now=NOW, channel_id=made_now.channel.pk)
+    channel.refresh_from_db()
+    assert secret_readable(channel) and secrets_valid(channel, NOW) == [fresh.secret]
+    assert channel.old_secret_until is None, "what cannot be read does not sign beside it"
+
+
+def test_a_sealed_text_opens_for_its_purpose_only() -> None:
+    closed = seal("a", Purpose.WEBHOOK_SECRETS)
+    assert unseal(closed, Purpose.WEBHOOK_SECRETS) == "a" and unseal(closed, Purpose.SECOND_FACTORS) is None
+    assert seal("", Purpose.WEBHOOK_SECRETS) == "" == unseal("", Purpose.WEBHOOK_SECRETS)
+    assert unseal("nonsense", Purpose.WEBHOOK_SECRETS) is None
+
+
+def test_secrets_that_lay_open_are_sealed_by_the_migration() -> None:
+    migration = importlib.import_module("pools.migrations.0012_sealed_secrets")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE pools_alertchannel DROP CONSTRAINT alertchannel_secrets_sealed")
+    AlertChannel.objects.create(name="old", kind="webhook", target="https://a.example/", sealed_secret="whsec_a")
+    for _ in range(2):
+        migration.close(apps, None)
+        channel = AlertChannel.objects.get()
+        assert secrets_valid(channel, NOW) == ["whsec_a"] != [channel.sealed_secret]
+        assert channel.sealed_old_secret == ""
+    migration.open_again(apps, None)
+    assert AlertChannel.objects.get().sealed_secret == "whsec_a"
 
 
 def test_values_are_written_with_their_unit() -> None:

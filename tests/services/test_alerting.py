@@ -26,6 +26,7 @@ from pools.services.alert_rules import (
     alert_rule_mute,
     alert_rule_switch,
 )
+from pools.services.alert_secrets import secrets_valid
 from pools.services.alerting import WATCH_LOCK, alerts_watch
 from pools.services.live import live_send
 from pools.tasks import alerts as alerts_task
@@ -147,7 +148,7 @@ def test_the_message_is_signed_and_says_everything(world: World, receiver: Recei
     at = look(world, 0, 3)
     deliveries_send(at)
     got = receiver.got[0]
-    assert genuine(channel.secret, got.headers, got.body, at.timestamp())
+    assert genuine(*secrets_valid(channel, at), got.headers, got.body, at.timestamp())
     assert got.headers["content-type"] == "application/cloudevents+json; charset=utf-8"
     event = got.event
     alert = Alert.objects.get(level=event["data"]["level"])
@@ -163,7 +164,7 @@ def test_the_message_is_signed_and_says_everything(world: World, receiver: Recei
 
 def test_a_new_secret_signs_beside_the_old_one_for_a_day(world: World, receiver: Receiver) -> None:
     channel = hook(receiver)
-    old = channel.secret
+    (old,) = secrets_valid(channel, NOW)
     made = alert_channel_secret(actor=OLGA, now=NOW, channel_id=channel.pk)
     assert made.secret != old
     for at in (later(60), later(86_500)):
@@ -172,6 +173,19 @@ def test_a_new_secret_signs_beside_the_old_one_for_a_day(world: World, receiver:
     for secret in (old, made.secret):
         assert genuine(secret, first.headers, first.body, later(60).timestamp())
     assert not genuine(old, second.headers, second.body, later(86_500).timestamp())
+
+
+def test_what_cannot_be_signed_waits_for_a_new_secret(world: World, receiver: Receiver, settings: Any) -> None:
+    channel = hook(receiver)
+    rule(channel, for_seconds=0, thresholds=[("warning", 20.0)])
+    at = look(world, 0, 3)
+    settings.SECRET_KEY = "another one, fifty characters long or a few more than that"
+    assert deliveries_send(at).waiting == 1 and receiver.got == []
+    row = AlertDelivery.objects.get()
+    assert row.answer.startswith("The secret cannot be read any more: set a new one.") and row.next_attempt_at
+    made = alert_channel_secret(actor=OLGA, now=at, channel_id=channel.pk)
+    assert deliveries_send(row.next_attempt_at).delivered == 1
+    assert genuine(made.secret, receiver.got[0].headers, receiver.got[0].body, row.next_attempt_at.timestamp())
 
 
 def test_a_failing_receiver_is_tried_again_with_the_same_id_and_given_up(world: World, receiver: Receiver) -> None:

@@ -19,6 +19,7 @@ from pools.selectors.alerts import OPEN_KEY, PAGE
 from pools.services.alert_channels import alert_channel_create
 from pools.services.alert_deliveries import deliveries_send
 from pools.services.alert_rules import RECOMMENDED, RuleInput, alert_rule_create
+from pools.services.alert_secrets import secrets_valid
 from pools.services.alerting import READ_KEY, alerts_watch
 from portal.accounts.models import User
 from portal.audit.models import AuditRecord
@@ -234,7 +235,7 @@ def test_a_channel_its_secret_once_its_test_and_its_log(everybody: Everybody, as
     client = as_(everybody.olga)
     made = client.post("/alerts/channels/new/", {"name": "pager", "kind": "webhook", "target": receiver.url})
     channel = AlertChannel.objects.get()
-    assert made.status_code == 201 and made.content.decode().count(channel.secret) == 1
+    assert made.status_code == 201 and made.content.decode().count(*secrets_valid(channel, now())) == 1
     assert made["Cache-Control"].startswith("max-age=0")
     assert "whsec_" not in client.get(f"/alerts/channels/{channel.pk}/").content.decode().replace(
         "<code>whsec_</code>", ""
@@ -256,7 +257,25 @@ def test_a_channel_its_secret_once_its_test_and_its_log(everybody: Everybody, as
     assert len(client.get(f"/alerts/deliveries/?channel={channel.pk}&event=test").context["rows"]) == 2
     fresh = client.post(f"/alerts/channels/{channel.pk}/secret/").content.decode()
     channel.refresh_from_db()
-    assert channel.secret in fresh and "signs beside the new one until" in fresh
+    assert secrets_valid(channel, now())[0] in fresh and "signs beside the new one until" in fresh
+
+
+def test_a_secret_of_another_secret_key_is_told_and_set_anew(
+    everybody: Everybody, as_: As, receiver: Receiver, settings: Any
+) -> None:
+    channel = alert_channel_create(actor=OLGA, now=now(), name="p", kind="webhook", target=receiver.url).channel
+    settings.SECRET_KEY = "another one, fifty characters long or a few more than that"
+    client = as_(everybody.olga)
+    told = "The secret cannot be read any more: set a new one."
+    assert told in client.get(f"/alerts/channels/{channel.pk}/").content.decode()
+    assert "secret unreadable" in client.get("/alerts/").content.decode()
+    answer = client.post(f"/alerts/channels/{channel.pk}/test/")
+    assert f"The test did not arrive: {told}" in client.get(answer["Location"]).content.decode()
+    assert told in client.get(f"/alerts/deliveries/{AlertDelivery.objects.get().pk}/").content.decode()
+    fresh = client.post(f"/alerts/channels/{channel.pk}/secret/").content.decode()
+    assert 'class="banner"' not in fresh and "signs beside the new one" not in fresh and receiver.got == []
+    client.post(f"/alerts/channels/{channel.pk}/test/")
+    assert len(receiver.got) == 1
 
 
 def test_channels_are_changed_taken_back_and_removed(everybody: Everybody, as_: As) -> None:
