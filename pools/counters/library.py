@@ -17,7 +17,7 @@ from pools.counters import records
 from pools.mechanism import accrual, admission, hot, retry, settlement
 from portal.lib.errors import DomainError
 
-BUILD = 3
+BUILD = 4
 LIBRARY = "tokenpools"
 PARTS = ("records", "passing_time", "victims", "admission", "settlement", "leases", "control")
 """Files of functions/, in the order they are joined."""

@@ -44,7 +44,8 @@ class PoolCounters:
     ``hot`` (n, H) and ``terms`` (n, T) hold the fields of EntitlementHot and Terms in the order of
     records.ENTITLEMENT and records.TERMS (:meth:`column` finds one by name); ``refused`` (n, 13) counts by refusal
     number; ``slices`` (n, 10) are older peaks. An entitlement that was never used has a row of zeros and a full
-    bucket; one that is not configured has ``known`` false.
+    bucket; one that is not configured has ``known`` false. Where terms were not read, ``terms`` is (n, 0), asking for
+    one is an IndexError, and buckets are those of the hot records alone.
     """
 
     pool_id: int
@@ -138,20 +139,23 @@ def assemble(
     pool: PoolHot,
     ids: Ints,
     hot: Sequence[bytes | None],
-    terms: Sequence[bytes | None],
+    terms: Sequence[bytes | None] | None,
     usage_backlog: int,
 ) -> PoolCounters:
-    """Arrays from packed records, without a loop over fields."""
+    """Arrays from packed records, without a loop over fields; ``terms`` None: they were not read."""
     count = len(ids)
     no_terms, no_hot = b"\0" * (8 * _TERMS), b"\0" * records.ENTITLEMENT_BYTES
-    known = np.array([raw is not None for raw in terms], dtype=np.bool_).reshape(count)
-    terms_array = np.frombuffer(b"".join([raw or no_terms for raw in terms]), dtype="<f8").reshape(count, _TERMS)
     all_hot = np.frombuffer(b"".join([raw or no_hot for raw in hot]), dtype="<f8").reshape(count, _WIDTH)
     own = all_hot[:, :_HOT].copy()
-    untouched = own[:, _COLUMN["at_ms"]] == 0
-    size = terms_array[:, _TERM["bucket_size_micro"]]
-    for name in ("bucket_micro", "minted_micro"):
-        own[untouched, _COLUMN[name]] = size[untouched]
+    known = np.array([raw is not None for raw in (hot if terms is None else terms)], dtype=np.bool_).reshape(count)
+    terms_array = np.zeros((count, 0))
+    if terms is not None:
+        packed = b"".join([raw or no_terms for raw in terms])
+        terms_array = np.frombuffer(packed, dtype="<f8").reshape(count, _TERMS).copy()
+        untouched = own[:, _COLUMN["at_ms"]] == 0
+        size = terms_array[:, _TERM["bucket_size_micro"]]
+        for name in ("bucket_micro", "minted_micro"):
+            own[untouched, _COLUMN[name]] = size[untouched]
     return PoolCounters(
         pool_id=pool_id,
         at_ms=at_ms,
@@ -159,7 +163,7 @@ def assemble(
         entitlement_ids=ids,
         known=known,
         hot=own,
-        terms=terms_array.copy(),
+        terms=terms_array,
         refused=all_hot[:, _HOT : _HOT + REFUSAL_SLOTS].copy(),
         usage_backlog=usage_backlog,
     )

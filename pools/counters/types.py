@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from pools.choices import EntitlementState, Outcome, ServiceClass
 from pools.mechanism.admission import Ask, Decision
 from pools.mechanism.amounts import Rate
@@ -31,6 +34,7 @@ __all__ = [
     "UsageEvent",
 ]
 
+Numbers = Sequence[float] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 STATES: tuple[EntitlementState, ...] = (
     EntitlementState.PENDING,
     EntitlementState.DRAINING,
@@ -180,15 +184,15 @@ class EntitlementCounterConfig:
 class TickWrite:
     """What a tick writes back for one pool; row i of every sequence belongs to entitlement_ids[i].
 
-    ``limit_tokens_per_second`` may be fractional (kept to a thousandth). ``pool`` None leaves the capacity record
-    alone. Sequences may be numpy arrays.
+    ``limit_tokens_per_second`` may be fractional (kept to a thousandth). ``next_tick_at_ms``: who is refused until the
+    limits move is told to come back then; 0 leaves what is there. ``pool`` None leaves the capacity record alone.
     """
 
-    entitlement_ids: Sequence[int]
-    limit_tokens_per_second: Sequence[float]
-    bucket_tokens: Sequence[int]
-    limit_kv_bytes: Sequence[int]
-    limit_concurrency: Sequence[int]
-    weights: Sequence[float]
+    entitlement_ids: Numbers
+    limit_tokens_per_second: Numbers
+    bucket_tokens: Numbers
+    limit_kv_bytes: Numbers
+    limit_concurrency: Numbers
+    weights: Numbers
     next_tick_at_ms: int = 0
     pool: PoolCounterConfig | None = None

@@ -63,9 +63,11 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
     before, moved, at_ms = frozen.before, frozen.moved, frozen.at_ms
     results, state = limits_decide(frozen)
     next_ms = int(at_ms) + INTERVAL_MS
-    counters().write_ticks([(one.terms.pool_id, _write_of(one, next_ms)) for one in results])
+    limits = [_limits_of(one) for one in results]
+    counters().write_ticks(_moved(results, limits, before, next_ms, everything=frozen.debt_step))
+    _written.update({one.terms.pool_id: one.terms.revision for one in results})
     lag_ms = max(0, round(float((frozen.seen.at_ms - before.at_ms).max()) - INTERVAL_MS))
-    _remember(shard, Memory(state, _sums_after(before, frozen.seen, moved, frozen.debt_step)))
+    _remember(shard, Memory(state, _sums_after(before, frozen.seen, moved, limits, frozen.debt_step)))
     if frozen.debt_step:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
         samples_store(results, frozen.seen, before, read.boards, lag_ms, at, _windows(frozen.kept, moved))
@@ -91,7 +93,7 @@ def _read(pool_ids: Sequence[int], now: datetime) -> _Shard | None:
     if not terms:
         return None
     ids = [one.pool_id for one in terms]
-    return _Shard(terms, counters().snapshots(ids), boards(ids))
+    return _Shard(terms, counters().snapshots(ids, terms=False), boards(ids))
 
 
 def _terms(pool_id: int, revision: bytes, now: datetime) -> TickTerms | None:
@@ -113,20 +115,36 @@ def _rebuild(now: datetime) -> None:
         log.warning("the hot store lost its documents and the books cannot be read; trying again")
 
 
-def _write_of(one: PoolResult, next_ms: int) -> TickWrite:
+def _limits_of(one: PoolResult) -> Floats:
+    """[E,5] what the counters shall hold: tokens/s, bucket, KV bytes, sequences, weight."""
     result, rows = one.result, one.group_rows
-    return TickWrite(
-        entitlement_ids=one.terms.ids.tolist(),
-        limit_tokens_per_second=result.refill[rows].tolist(),
-        bucket_tokens=np.ceil(result.bucket_size[rows]).astype(np.int64).tolist(),
-        limit_kv_bytes=result.limit[rows, 1].astype(np.int64).tolist(),
-        limit_concurrency=result.limit[rows, 2].astype(np.int64).tolist(),
-        weights=result.weight[rows].tolist(),
-        next_tick_at_ms=next_ms,
+    return np.column_stack(
+        [result.refill[rows], np.ceil(result.bucket_size[rows]), result.limit[rows, 1:], result.weight[rows]]
     )
 
 
-def _sums_after(before: Sums, seen: Seen, moved: Change, debt_step: bool) -> Sums:
+_written: dict[int, bytes] = {}
+"""Pool → the revision of its terms under which this process wrote all of its limits."""
+
+
+def _moved(
+    results: Sequence[PoolResult], limits: Sequence[Floats], before: Sums, next_ms: int, *, everything: bool
+) -> list[tuple[int, TickWrite]]:
+    """What has to be written: limits that are not what was written last. All of them with every debt step, so that a
+    store that lost some heals within seconds, and once after a pool's terms were published, for that may set limits.
+    """
+    found = []
+    for one, mine in zip(results, limits, strict=True):
+        pool_id, ids = one.terms.pool_id, one.terms.ids
+        if not everything and _written.get(pool_id) == one.terms.revision:
+            other = (mine != before.written[one.rows]).any(axis=1)
+            mine, ids = mine[other], ids[other]
+        refill, bucket, kv_bytes, concurrency, weight = mine.T
+        found.append((pool_id, TickWrite(ids, refill, bucket, kv_bytes, concurrency, weight, next_ms)))
+    return found
+
+
+def _sums_after(before: Sums, seen: Seen, moved: Change, limits: list[Floats], debt_step: bool) -> Sums:
     sampled = (
         {"sampled_ms": seen.at_ms, "sampled_refused": seen.refused, "sampled_admitted": seen.admitted}
         if debt_step
@@ -141,6 +159,7 @@ def _sums_after(before: Sums, seen: Seen, moved: Change, debt_step: bool) -> Sum
         refused=seen.refused,
         admitted=seen.admitted,
         means=moved.means,
+        written=np.concatenate(limits),
         **sampled,
     )
 

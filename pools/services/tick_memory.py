@@ -32,7 +32,8 @@ class Sums:
     """E entitlements and P pools: counters as they stood at the last tick and at the last sample, typical requests.
 
     ``sums`` [E,4] in the order of ``SUMS``; ``refused``, ``sampled_refused`` [E,13] by reason; ``admitted``,
-    ``sampled_admitted`` [E]; ``means`` [E,2] tokens and KV bytes reserved per sequence; ``at_ms``, ``sampled_ms`` [P].
+    ``sampled_admitted`` [E]; ``means`` [E,2] tokens and KV bytes reserved per sequence; ``written`` [E,5] the limits
+    last written, NaN where none were; ``at_ms``, ``sampled_ms`` [P].
     """
 
     ids: Whole
@@ -43,6 +44,7 @@ class Sums:
     refused: Floats
     admitted: Floats
     means: Floats
+    written: Floats
     sampled_refused: Floats
     sampled_admitted: Floats
 
@@ -178,6 +180,7 @@ def aligned(before: Sums | None, seen: Seen, interval_ms: float) -> Sums:
         refused=seen.refused,
         admitted=seen.admitted,
         means=np.zeros((seen.ids.size, 2)),
+        written=np.full((seen.ids.size, 5), np.nan),
         sampled_refused=seen.refused,
         sampled_admitted=seen.admitted,
     )

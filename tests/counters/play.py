@@ -69,10 +69,11 @@ class Play:
         )  # fmt: skip
 
     def _tick(self, record: CapacityRecord | None, rows: dict[int, tuple[int, int, int, int, int]]) -> None:
-        self.world.tick(record, rows, self.now)
+        due = self.now + self.dice.choice((0, 300, 1000)) if self.dice.random() < 0.5 else None
+        self.world.tick(record, rows, self.now, due)
         capacity = struct.pack(f"<{len(record)}d", *record) if record else b""
         packed = b"".join(struct.pack("<6d", key, *row) for key, row in rows.items())
-        self._push("FCALL", "tp_tick", 1, TAG, capacity, packed, expect=b"OK")
+        self._push("FCALL", "tp_tick", 1, TAG, capacity, packed, *([] if due is None else [due]), expect=b"OK")
 
     def _configure(self, key: int, terms: Terms) -> None:
         self.world.configure(key, terms, self.now)

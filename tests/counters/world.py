@@ -51,8 +51,14 @@ class World:
         rehold(self.pool, mine, terms)
         self.hot[entitlement_id] = mine
 
-    def tick(self, record: CapacityRecord | None, rows: dict[int, tuple[int, int, int, int, int]], now: int) -> None:
-        """As tp_tick: limits first, then the capacity record."""
+    def tick(
+        self,
+        record: CapacityRecord | None,
+        rows: dict[int, tuple[int, int, int, int, int]],
+        now: int,
+        next_tick: int | None = None,
+    ) -> None:
+        """As tp_tick: limits first, then the capacity record, then when the next one is due."""
         for entitlement_id, (refill, size, kv, seats, weight) in rows.items():
             self.terms[entitlement_id] = replace(
                 self.terms[entitlement_id],
@@ -65,6 +71,8 @@ class World:
                 self.pool.at_ms = now
             self.pool, taken = resize(self.pool, record, now, tuple(self.candidates.values()))
             self._mark(taken)
+        if next_tick is not None:
+            self.pool.next_tick_ms = next_tick
 
     def _mark(self, taken: tuple[Candidate, ...]) -> None:
         for candidate in taken:

@@ -11,11 +11,12 @@ from django.db import OperationalError
 
 from billing.models import Account
 from billing.services.ledger import ledger_post
-from pools.counters.types import Ask, Settlement
+from pools.counters.types import Ask, Settlement, TickWrite
 from pools.models import Entitlement, EntitlementSample, Pool, PoolSample
 from pools.selectors.live import ROW, live_for_tenant, live_latest
 from pools.services import samples
 from pools.services.books import books_answered
+from pools.services.configuring import counters_configure
 from pools.services.pools import pool_change
 from pools.services.store import counters
 from pools.services.tick import ShardTick, shard_tick
@@ -64,6 +65,39 @@ def test_a_tick_writes_limits_and_shows_them(world: World, store_clock: StoreClo
     assert shown["pool"]["promised"][2] == 11
     snapshot = counters().snapshot(world.pool.pk)
     assert 0 < snapshot.column("limit_seats").sum() <= 16
+
+
+def test_limits_that_stay_are_not_written_again_until_a_debt_step_or_a_publication(
+    world: World, store_clock: StoreClock
+) -> None:
+    def kept() -> dict[int, float]:
+        shot = counters().snapshot(world.pool.pk)
+        return dict(zip(shot.entitlement_ids.tolist(), shot.column("limit_seats").tolist(), strict=True))
+
+    def lose() -> None:
+        """As a replica that had not heard of the last write."""
+        row = TickWrite([world.alice.pk], [1], [1], [1], [1], [1])
+        counters().write_tick(world.pool.pk, row)
+
+    last = run(world, store_clock, 6)
+    while not last[-1].debt_step:
+        last = run(world, store_clock, 1)
+    right = kept()
+    lose()
+    run(world, store_clock, 1)
+    assert kept()[world.alice.pk] == 1 and kept()[world.eve.pk] == right[world.eve.pk]
+    assert ask(world.eve, "one")
+    run(world, store_clock, 4)
+    assert kept()[world.alice.pk] == right[world.alice.pk], "healed with the debt step"
+    lose()
+    counters_configure(world.pool.pk, NOW)
+    run(world, store_clock, 1)
+    assert kept()[world.alice.pk] == right[world.alice.pk], "healed after a publication"
+
+
+def test_who_is_refused_until_limits_move_is_told_when(world: World, store_clock: StoreClock) -> None:
+    run(world, store_clock, 1)
+    assert counters().snapshot(world.pool.pk).pool.next_tick_ms == counters().server_now_ms(world.pool.pk) + 1000
 
 
 def test_use_is_shown_and_sampled_every_five_seconds(world: World, store_clock: StoreClock) -> None:

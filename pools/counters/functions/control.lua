@@ -1,7 +1,7 @@
 -- Control plane ------------------------------------------------------------------------------------------------------
 
 -- args[1]: '' or the packed capacity fields of the pool and a first guess of its mean service time; args[2]: '' or rows
--- of six doubles (entitlement, then the limit fields of its terms).
+-- of six doubles (entitlement, then the limit fields of its terms); args[3]: when the next tick is due, or nothing.
 local function tick(keys, args)
   local tag = keys[1]
   local now = clock(tag)
@@ -27,6 +27,7 @@ local function tick(keys, args)
       fetch[i + 1] = tag .. ':c:' .. id
     end
     local values = call(unpack(fetch))
+    local promised, held = {'MGET'}, {}
     for i = 1, count do
       local old = values[i]
       if old then
@@ -35,13 +36,20 @@ local function tick(keys, args)
         writes[#writes + 1] = fetch[i + 1]
         writes[#writes + 1] = new
         if unpack_struct('<d', new, 9) <= @{CLASS_GUARANTEED} then
-          local terms = {unpack_struct('@{terms}', new)}
-          local mine, tail = read_entitlement(call('GET', ids[i]))
-          tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
-          rehold(pool, mine, terms)
-          writes[#writes + 1] = ids[i]
-          writes[#writes + 1] = write_entitlement(mine, tail)
+          held[#held + 1] = new
+          promised[#promised + 1] = ids[i]
         end
+      end
+    end
+    if #held > 0 then
+      local hot = call(unpack(promised))
+      for i = 1, #held do
+        local terms = {unpack_struct('@{terms}', held[i])}
+        local mine, tail = read_entitlement(hot[i])
+        tail = touch_entitlement(mine, tail, terms.bucket_size_micro, terms.refill_milli, now)
+        rehold(pool, mine, terms)
+        writes[#writes + 1] = promised[i + 1]
+        writes[#writes + 1] = write_entitlement(mine, tail)
       end
     end
   end
@@ -64,6 +72,7 @@ local function tick(keys, args)
       pool.contended = 0
     end
   end
+  if args[3] then pool.next_tick_ms = tonumber(args[3]) end
   if pool.wait_until_ms > now then call('PUBLISH', 'tp:release:' .. sub(tag, 5, -2), tostring(pool.use_seats)) end
   writes[#writes + 1] = tag
   writes[#writes + 1] = write_pool(pool)
