@@ -1,11 +1,14 @@
-"""Celery's doors to usage, ledger, shadows and partitions."""
+"""Celery's doors to usage, ledger, shadows, partitions and retention."""
 
 from __future__ import annotations
+
+import logging
 
 from celery import shared_task
 
 from billing.services.ledger import ledger_post
 from billing.services.partitions import partitions_drop, partitions_make
+from billing.services.retention import retention_purge
 from billing.services.shadow import shadows_evaluate
 from billing.services.usage import usage_drain
 from pools.models import Pool
@@ -14,6 +17,8 @@ from pools.tasks import LOCK_MS, asking_books, surviving
 from portal.lib import clock
 from portal.lib.hot import hot
 from portal.lib.locks import store_lock
+
+log = logging.getLogger(__name__)
 
 
 @shared_task
@@ -43,6 +48,14 @@ def shadow() -> None:
     with asking_books("shadow") as may, store_lock(hot(), "shadow", LOCK_MS) as mine:
         if may and mine:
             shadows_evaluate(clock.now())
+
+
+@shared_task
+def retention() -> None:
+    """Rows that are over and were kept long enough, some at a time."""
+    with asking_books("retention") as may, store_lock(hot(), "retention", LOCK_MS) as mine:
+        if may and mine and (removed := retention_purge(clock.now())):
+            log.info("kept long enough, removed: %s", ", ".join(f"{count} {name}" for name, count in removed.items()))
 
 
 @shared_task

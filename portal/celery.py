@@ -49,6 +49,7 @@ BEATS = (
     Beat("pools.tasks.deliveries", 2, "default", False, "a message leaves at once and is tried again when it is due"),
     Beat("pools.tasks.drift", 30, "default", True, "counters that left the books are noticed within a minute"),
     Beat("portal.audit.tasks.verify", 60, "default", False, "the audit chain is verified each night, bit by bit"),
+    Beat("billing.tasks.retention", 600, "default", False, "what is over and was kept long enough goes, bit by bit"),
     Beat("billing.tasks.partitions", 3600, "default", False, "tomorrow's partitions exist before tomorrow"),
 )
 

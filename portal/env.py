@@ -144,6 +144,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SAMPLE_DAYS", "3", "int", "Days the samples of every five seconds are kept.", low=2, high=3650),
     Setting("MINUTE_DAYS", "14", "int", "Days the history by the minute is kept.", low=8, high=3650),
     Setting("HOUR_DAYS", "400", "int", "Days the history by the hour is kept.", low=62, high=36500),
+    Setting("ALERT_DAYS", "180", "int", "Days ended alerts and their messages are kept.", low=1, high=36500),
+    Setting(
+        "JOB_DAYS",
+        "90",
+        "int",
+        "Days the results of an ended bulk job are kept, and so how long it can be undone.",
+        low=1,
+        high=36500,
+    ),
+    Setting("INVITATION_DAYS", "90", "int", "Days an invitation is kept after its link ended.", low=0, high=36500),
     Setting("CURRENCY", "EUR", "str", "The currency of all prices, as it is written beside them."),
     Setting(
         "MECHANISM_MODE",

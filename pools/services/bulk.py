@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 
@@ -92,7 +93,7 @@ def bulk_undo(*, actor: Actor, now: datetime, job_id: int, reason: str = "") -> 
     job = BulkJob.objects.filter(pk=job_id).first()
     if job is None:
         raise DomainError("not_found", f"There is no job {job_id}.", status=404)
-    if sentence := not_undoable(job):
+    if sentence := not_undoable(job, now):
         raise DomainError("not_undoable", sentence, status=409)
     action = action_of(UNDO, {"job": job.pk})
     rows = selected(action.done)
@@ -107,16 +108,29 @@ def bulk_undo(*, actor: Actor, now: datetime, job_id: int, reason: str = "") -> 
     )
 
 
-def not_undoable(job: BulkJob) -> str:
+def not_undoable(job: BulkJob, now: datetime) -> str:
     """Why a job cannot be taken back, in a sentence; "" when it can. Two queries."""
     if job.state in LIVING:
         return f"Job #{job.pk} is not at its end; cancel it first."
     if job.action in FOR_GOOD:
         return "A move cannot be undone: the entitlements in the other pool have a history of their own by now."
+    if items_gone(job, now):
+        return f"Results are kept for {settings.JOB_DAYS} days: what was before job #{job.pk} is no longer known."
     if not job.items.filter(state=ItemState.DONE).exists():
         return f"Job #{job.pk} changed nothing."
     other = BulkJob.objects.filter(action=UNDO, parameters__job=job.pk).exclude(state=JobState.FAILED).first()
     return f"Job #{job.pk} was undone already, by job #{other.pk}." if other is not None else ""
+
+
+def items_gone(job: BulkJob, now: datetime) -> bool:
+    """Whether a job's items are kept no more (see ``billing.services.retention``)."""
+    return job.ended_at is not None and now - job.ended_at > timedelta(days=int(settings.JOB_DAYS))
+
+
+def bulk_being_undone() -> list[int]:
+    """Jobs that another one is taking back: it needs their items."""
+    undoing = BulkJob.objects.filter(action=UNDO, state__in=LIVING).values_list("parameters__job", flat=True)
+    return [int(job_id) for job_id in undoing]
 
 
 def bulk_waiting() -> list[int]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import orjson
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -228,6 +229,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "rules": list(AlertRule.objects.order_by("name").values_list("pk", "name")[:500]),
         "pools": list(Pool.objects.order_by("slug").values_list("slug", flat=True)[:500]),
         "filtered": bool(rule_id or pool_slug or level),
+        "days": settings.ALERT_DAYS,
     }
     return page(request, "pools/alert_history.html", context)
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from pools.models import BulkItem, BulkJob
 from pools.models.jobs import ItemState, JobState
-from pools.services.bulk import LIVING, bulk_cancel, bulk_undo, not_undoable
+from pools.services.bulk import LIVING, bulk_cancel, bulk_undo, items_gone, not_undoable
 from pools.services.bulk_actions import ACTIONS, UNDO
 from pools.web.bulk import LABELS
 from pools.web.common import csv_answer
@@ -117,8 +117,9 @@ def progress_context(found: BulkJob, moment: datetime) -> dict[str, Any]:
         "look": JOB_LOOKS[JobState(found.state)],
         "ended": ended,
         "left_s": left_s,
+        "items_gone": items_gone(found, moment),
         "asked": found.cancel_asked_at is not None,
-        "kept_because": not_undoable(found) if ended else "",
+        "kept_because": not_undoable(found, moment) if ended else "",
         "silent": not ended and found.started_at is None and (moment - found.created_at).total_seconds() > 15,
     }
 

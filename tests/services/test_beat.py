@@ -57,6 +57,7 @@ def test_every_task_runs() -> None:
     tasks.fairness()
     for task in (billing_tasks.usage, billing_tasks.ledger, billing_tasks.shadow, billing_tasks.partitions):
         task()
+    billing_tasks.retention()
 
 
 def test_a_store_that_is_away_is_said_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:

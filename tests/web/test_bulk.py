@@ -6,6 +6,8 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -144,3 +146,12 @@ def test_a_job_nobody_takes_up_says_so(everybody: Everybody, as_: As, olga: Clie
     seen = ada.get(f"/entitlements/jobs/{job.pk}/").content.decode()
     assert "Cancel the rest" not in seen and "report.csv" in seen, "auditors read the report and stop nothing"
     assert olga.get("/entitlements/jobs/999/").status_code == 404
+
+
+def test_a_job_whose_results_are_kept_no_longer_says_so(everybody: Everybody, as_: As, settings: Any) -> None:
+    job = BulkJob.objects.create(
+        action="suspend", state="done", total=1, finished=1, ended_at=now() - timedelta(days=999)
+    )
+    text = as_(everybody.olga).get(f"/entitlements/jobs/{job.pk}/").content.decode()
+    assert "kept no longer; the audit trail has every change" in text
+    assert f"Results are kept for {settings.JOB_DAYS} days" in text and "Undo this job" not in text
