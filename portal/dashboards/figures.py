@@ -18,8 +18,8 @@ UNITS = ("tokens/s", "GiB", "slots")
 REASONS = ("concurrency", "token_budget", "kv_budget", "pool_full", "low_priority", "no_capacity")
 SHADES = 4
 TICKS = [
-    {"dtickrange": [None, 1000], "value": "%H:%M:%S"},
-    {"dtickrange": [1000, 43_200_000], "value": "%H:%M"},
+    {"dtickrange": [None, 59_999], "value": "%H:%M:%S"},
+    {"dtickrange": [60_000, 43_200_000], "value": "%H:%M"},
     {"dtickrange": [43_200_000, None], "value": "%-d %b"},
 ]
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 PREFIXES = ("", "k", "M", "G", "T", "P")
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+SINGULAR = {"slots": "slot", "tokens": "token", "replicas": "replica"}
 NONE = "–"
 GAP = "\u00a0"  # a number and its unit stay on one line
 
@@ -43,11 +44,12 @@ def _scaled(value: float, base: float, names: tuple[str, ...]) -> tuple[float, s
 
 
 def si(value: float | None, unit: str = "") -> str:
-    """1240, "tok/s" → "1.24 k tok/s"."""
+    """1240, "tok/s" → "1.24 k tok/s"; 1, "slots" → "1 slot"."""
     if value is None:
         return NONE
     scaled, prefix = _scaled(float(value), 1000.0, PREFIXES)
-    return GAP.join(part for part in (digits(scaled, bool(prefix)), prefix, unit) if part)
+    text = digits(scaled, bool(prefix))
+    return GAP.join(part for part in (text, prefix, SINGULAR.get(unit, unit) if text == "1" else unit) if part)
 
 
 def kv(value: float | None) -> str:

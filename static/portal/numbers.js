@@ -3,6 +3,7 @@
   "use strict";
   var PREFIXES = ["", "k", "M", "G", "T", "P"];
   var BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  var SINGULAR = { slots: "slot", tokens: "token", replicas: "replica" };
   var GAP = "\u00a0", NONE = "–", UNITS = ["tok/s", "B", "slots"];
 
   function digits(value, keepZeros) {
@@ -21,7 +22,8 @@
   function si(value, unit) {
     if (value === null || value === undefined) return NONE;
     var s = scale(value, 1000, PREFIXES);
-    return [digits(s[0], s[1] !== ""), s[1], unit || ""].filter(Boolean).join(GAP);
+    var text = digits(s[0], s[1] !== "");
+    return [text, s[1], (text === "1" && SINGULAR[unit]) || unit || ""].filter(Boolean).join(GAP);
   }
   function kv(value) {
     if (value === null || value === undefined) return NONE;
