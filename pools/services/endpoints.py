@@ -198,8 +198,10 @@ class _Pass:
         unready = [row for row in supply if row.state != State.READY]
         ready = [row for row in supply if row.state == State.READY]
         by_ordinal = sorted(unready, key=lambda row: -row.ordinal) + sorted(ready, key=lambda row: -row.ordinal)
+        wanted = self.pool.wanted_replicas
+        said = "1 replica is wanted." if wanted == 1 else f"{wanted} replicas are wanted."
         for row in by_ordinal[:excess]:
-            self._move(row, State.DRAINING, f"{self.pool.wanted_replicas} replicas are wanted.")
+            self._move(row, State.DRAINING, said)
 
     def _missing(self) -> None:
         lacking = self.pool.wanted_replicas - sum(row.state in SUPPLY or self._waits(row) for row in self.rows)

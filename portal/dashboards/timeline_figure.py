@@ -63,6 +63,7 @@ def timeline(
     shape["yaxis4"].update(
         {"tickformat": "+.0%", "rangemode": "normal", "zeroline": True, "zerolinecolor": "@capacity"}
     )
+    shape["yaxis5"].update({"tickformat": "d", "nticks": 3})
     shape["xaxis"].update({"anchor": "y5", "showgrid": True})
     shape["legend"].update({"maxheight": 0.2})
     return {"data": traces, "layout": shape, "meta": {}}
