@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from pools import entitlement_urls, pool_urls
-from pools.web import alert_urls, own_urls, tier_edit, tier_history, tier_shadow, tiers
+from pools.web import alert_urls, own_urls, tier_draft, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
     *alert_urls.urlpatterns,
@@ -17,6 +17,7 @@ urlpatterns = [
     path("tiers/<slug:slug>/preview/", tier_edit.preview, name="tier-preview"),
     path("tiers/<slug:slug>/diff/", tier_history.diff, name="tier-diff"),
     path("tiers/<slug:slug>/revert/<int:number>/", tier_history.revert, name="tier-revert"),
+    path("tiers/<slug:slug>/draft/undo/<int:revision>/", tier_draft.draft_undo, name="tier-draft-undo"),
     path("tiers/<slug:slug>/undo/<int:number>/", tier_history.undo, name="tier-undo"),
     path("tiers/<slug:slug>/plans/<int:number>/cancel/", tier_history.plan_cancel, name="tier-plan-cancel"),
     path("tiers/<slug:slug>/plans/<int:number>/again/", tier_history.plan_again, name="tier-plan-again"),

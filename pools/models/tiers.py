@@ -97,7 +97,8 @@ class TierVersion(models.Model):
 
 
 class TierDraft(models.Model):
-    """Terms one person is working on: nothing typed is lost, and a second editor sees what the first one published."""
+    """Terms one person is working on: nothing typed is lost, and a second editor sees what the first one published.
+    ``before`` is what the last deed on it replaced; ``revision`` names that deed to an undo."""
 
     tier = models.ForeignKey(Tier, on_delete=models.CASCADE, related_name="drafts")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -105,6 +106,11 @@ class TierDraft(models.Model):
     terms = models.JSONField()
     reason = models.TextField(blank=True)
     updated_at = models.DateTimeField(default=now)
+    gone = models.BooleanField(
+        default=False, help_text="Thrown away; kept until the next draft so that it can come back"
+    )
+    before = models.JSONField(null=True, blank=True)
+    revision = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["-updated_at"]

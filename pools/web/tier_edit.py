@@ -19,10 +19,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from pools.choices import CLASS_RULES, ServiceClass
 from pools.models import Tier, TierDraft, TierVersion
 from pools.selectors.tiers import version_numbered, version_numbers
-from pools.services.tier_drafts import tier_draft_discard, tier_draft_of, tier_draft_save
+from pools.services.tier_drafts import tier_draft_of, tier_draft_spent
 from pools.services.tier_shadow import tier_shadow_start
 from pools.services.tier_terms import TierTerms
 from pools.services.tiers import tier_publish
+from pools.web.tier_draft import draft_discard, draft_keep
 from pools.web.tier_form import Typed, field_groups, typed_of, typed_read
 from pools.web.tier_merge import Conflict, conflict_of, merged_values
 from pools.web.tier_preview import preview_now
@@ -114,11 +115,9 @@ def _sent(request: HttpRequest, found: Tier) -> HttpResponseBase:
         draft=tier_draft_of(cast(User, request.user), found),
     )
     if deed == "draft":
-        return _draft(request, sheet)
+        return draft_keep(request, found, sheet.typed.values, sheet.reason, sheet.base.number if sheet.base else None)
     if deed == "discard":
-        tier_draft_discard(cast(User, request.user), found)
-        note(request, "Your draft is gone.")
-        return redirect("tier", found.slug)
+        return draft_discard(request, found)
     if deed == "merge":
         return _merge(request, sheet)
     sheet.errors = dict(sheet.typed.errors)
@@ -132,7 +131,7 @@ def _sent(request: HttpRequest, found: Tier) -> HttpResponseBase:
         DEEDS[deed](request, sheet, sheet.typed.terms, *window)
     except DomainError as error:
         return _refused(request, sheet, error)
-    tier_draft_discard(cast(User, request.user), found)
+    tier_draft_spent(cast(User, request.user), found)
     return redirect("tier", found.slug)
 
 
@@ -191,19 +190,6 @@ def _shadow(
 
 
 DEEDS = {"publish": _publish, "schedule": _publish, "shadow": _shadow}
-
-
-def _draft(request: HttpRequest, sheet: Sheet) -> HttpResponseBase:
-    tier_draft_save(
-        user=cast(User, request.user),
-        now=now(),
-        tier=sheet.tier,
-        typed=sheet.typed.values,
-        reason=sheet.reason,
-        based_on=sheet.base.number if sheet.base else None,
-    )
-    note(request, "Your draft is kept; only you see it, and it is in force nowhere.")
-    return redirect("tier-edit", sheet.tier.slug)
 
 
 def _merge(request: HttpRequest, sheet: Sheet) -> HttpResponse:

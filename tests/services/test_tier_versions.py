@@ -9,7 +9,13 @@ import pytest
 from django.db import IntegrityError, InternalError, transaction
 
 from pools.models import Tier, TierVersion
-from pools.services.tier_drafts import tier_draft_discard, tier_draft_of, tier_draft_save
+from pools.services.tier_drafts import (
+    tier_draft_discard,
+    tier_draft_of,
+    tier_draft_save,
+    tier_draft_spent,
+    tier_draft_undo,
+)
 from pools.services.tier_schedule import tier_schedule_cancel, tier_upcoming, tiers_reconcile
 from pools.services.tier_shadow import tier_shadow_publish, tier_shadow_start, tier_shadow_stop
 from pools.services.tier_terms import TierTerms, changes_between, three_way
@@ -168,8 +174,38 @@ def test_drafts_keep_what_was_typed_one_for_each_author(tier: Tier) -> None:
     tier_draft_save(user=olga, now=later(1), tier=tier, typed={**typed, "slo_ms": "5"}, reason="", based_on=1)
     draft = tier_draft_of(olga, tier)
     assert draft is not None and draft.terms["slo_ms"] == "5" and draft.based_on is not None
-    tier_draft_discard(olga, tier)
+    tier_draft_discard(user=olga, now=later(2), tier=tier)
     assert tier_draft_of(olga, tier) is None
+
+
+def test_the_last_deed_on_a_draft_is_taken_back_and_forth(tier: Tier) -> None:
+    olga = User.objects.create_user("o@example.org", "a long password")
+
+    def undo(revision: int) -> int:
+        return tier_draft_undo(user=olga, now=later(9), tier=tier, revision=revision).revision
+
+    def says() -> str | None:
+        draft = tier_draft_of(olga, tier)
+        return draft.terms["slo_ms"] if draft is not None else None
+
+    first = tier_draft_save(user=olga, now=NOW, tier=tier, typed={"slo_ms": "5"}, reason="one", based_on=1)
+    back = undo(first.revision)
+    assert says() is None, "a first draft is gone again"
+    assert undo(back) and says() == "5"
+    second = tier_draft_save(user=olga, now=NOW, tier=tier, typed={"slo_ms": "7"}, reason="two", based_on=1)
+    undo(second.revision)
+    draft = tier_draft_of(olga, tier)
+    assert draft is not None and (says(), draft.reason) == ("5", "one"), "what was replaced is there again"
+    gone = tier_draft_discard(user=olga, now=NOW, tier=tier)
+    assert gone is not None and tier_draft_discard(user=olga, now=NOW, tier=tier) is None
+    undo(gone.revision)
+    assert says() == "5"
+    with pytest.raises(DomainError, match="again since") as refused:
+        undo(gone.revision)
+    assert refused.value.code == "moved_on"
+    tier_draft_spent(olga, tier)
+    with pytest.raises(DomainError, match="published again since"):
+        undo(gone.revision + 1)
 
 
 def test_a_page_cannot_be_hidden_by_a_slug() -> None:

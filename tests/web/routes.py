@@ -112,6 +112,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tier-diff": (READERS, NONE),
     "tier-revert": (OPERATORS, OPERATORS),
     "tier-undo": (NONE, OPERATORS),
+    "tier-draft-undo": (NONE, OPERATORS),
     "tier-plan-cancel": (NONE, OPERATORS),
     "tier-plan-again": (NONE, OPERATORS),
     "tier-shadow-stop": (NONE, OPERATORS),

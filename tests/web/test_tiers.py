@@ -219,8 +219,28 @@ def test_the_second_may_discard(olga: Client, everybody: Everybody) -> None:
     tier_publish(actor=OLGA, now=now(), tier_id=elastic().pk, terms=TierTerms.of_class("elastic", hold_ms=9))
     assert "Two edits met" in text_of(olga.get(EDIT)), "an old draft says so before anything is typed"
     assert olga.post(EDIT, typed(deed="discard")).status_code == 302
-    assert not TierDraft.objects.exists()
+    assert not TierDraft.objects.filter(gone=False).exists()
     assert 'name="hold_ms" value="9"' in text_of(olga.get(EDIT))
+
+
+def undo_in(page: str) -> str:
+    """Where the Undo button of the newest toast leads."""
+    found: list[str] = re.findall(r'action="([^"]*/undo/[^"]*)"', page)
+    assert found, page
+    return found[-1]
+
+
+def test_a_discarded_or_replaced_draft_comes_back(olga: Client, everybody: Everybody, as_: As) -> None:
+    olga.post(EDIT, typed(slo_ms="700", deed="draft"))
+    replaced = text_of(olga.post(EDIT, typed(slo_ms="800", deed="draft"), follow=True))
+    assert "It replaces the draft you had" in replaced
+    assert 'name="slo_ms" value="700"' in text_of(olga.post(undo_in(replaced), follow=True))
+    gone = text_of(olga.post(EDIT, typed(deed="discard"), follow=True))
+    at = undo_in(gone)
+    assert "Your draft is gone" in gone and "again since" in text_of(as_(everybody.root).post(at, follow=True))
+    assert 'name="slo_ms" value="700"' in text_of(olga.post(at, follow=True))
+    assert "nothing was put back" in text_of(olga.post(at, follow=True))
+    assert "There is no draft" in text_of(as_(everybody.root).post(EDIT, typed(deed="discard"), follow=True))
 
 
 def test_a_draft_is_kept_as_typed(olga: Client, everybody: Everybody, as_: As) -> None:
@@ -339,7 +359,7 @@ def test_archive_and_restore(olga: Client) -> None:
 CHANGES = [
     "new/", "elastic/edit/", "elastic/preview/", "elastic/revert/1/", "elastic/undo/1/", "elastic/plans/1/cancel/",
     "elastic/plans/1/again/", "elastic/shadow/stop/", "elastic/shadow/publish/", "elastic/shadow/1/resume/",
-    "elastic/archive/", "elastic/restore/",
+    "elastic/archive/", "elastic/restore/", "elastic/draft/undo/1/",
 ]  # fmt: skip
 
 
