@@ -33,7 +33,13 @@ urlpatterns = [
     path("requests/", requests.requests, name="requests"),
     path("requests/<int:request_id>/", requests.request_page, name="request"),
     path("requests/<int:request_id>/check/", requests.check, name="request-check"),
+    path("requests/<int:request_id>/undo/<int:record_id>/", requests.undo, name="request-undo"),
     path("t/<slug:slug>/requests/", tenant_requests.requests, name="tenant-requests"),
     path("t/<slug:slug>/requests/check/", tenant_requests.check, name="tenant-request-check"),
     path("t/<slug:slug>/requests/<int:request_id>/withdraw/", tenant_requests.withdraw, name="tenant-request-withdraw"),
+    path(
+        "t/<slug:slug>/requests/<int:request_id>/undo/<int:record_id>/",
+        tenant_requests.undo,
+        name="tenant-request-undo",
+    ),
 ]

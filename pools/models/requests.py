@@ -12,7 +12,7 @@ from portal.lib.clock import now
 
 
 class RequestState(models.TextChoices):
-    """open → approved, denied or withdrawn; a decided request never changes again."""
+    """open → approved, denied or withdrawn; back to open only by the undo of that decision, while nothing is newer."""
 
     OPEN = "open", "Waiting for an operator"
     APPROVED = "approved", "Approved"

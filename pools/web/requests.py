@@ -8,11 +8,13 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from pools.models import Entitlement, EntitlementRequest, Pool, Tier
 from pools.models.requests import RequestState
 from pools.services.lease_check import LeaseCheck, lease_check
+from pools.services.request_undo import OPERATORS, last_decision, request_undo
 from pools.services.requests import (
     asked_entitlement,
     entitlement_held,
@@ -106,14 +108,37 @@ def _decide(request: HttpRequest, asked: EntitlementRequest) -> HttpResponseBase
     try:
         if given.get("deed") == "deny":
             request_deny(actor=actor, now=moment, request_id=asked.pk, reason=reason)
-            note(request, f"Denied; {asked.tenant.name} reads the reason.")
+            note(request, f"Denied; {asked.tenant.name} reads the reason.", undo=_undo_of(asked))
             return redirect("requests")
         made = request_approve(actor=actor, now=moment, request_id=asked.pk, reason=reason, tier=tier)
     except DomainError as error:
         fields = error.fields or {"": error.sentence}
         return _page(request, asked, given, fields, status=422)
-    note(request, f"Approved: {made.entitlement.slug} is promised what was asked. {made.fit.sentence}")
+    said = f"Approved: {made.entitlement.slug} is promised what was asked. {made.fit.sentence}"
+    note(request, said, undo=_undo_of(asked))
     return redirect("entitlement", slug=made.entitlement.slug)
+
+
+def _undo_of(asked: EntitlementRequest) -> str:
+    record = last_decision(asked.pk)
+    return reverse("request-undo", args=[asked.pk, record.pk]) if record is not None else ""
+
+
+@operates
+@require_POST
+def undo(request: HttpRequest, request_id: int, record_id: int) -> HttpResponseBase:
+    """Takes the decision back: the request waits again, and what an approval promised is as it was before."""
+    asked, actor = request_of(request_id), page_actor(request)
+    try:
+        request_undo(actor=actor, now=now(), request_id=asked.pk, record_id=record_id, kinds=OPERATORS)
+    except DomainError as error:
+        if error.status == 404:
+            raise
+        note(request, error.sentence, bad=True)
+    else:
+        back = "; what was promised is as it was before" if asked.state == RequestState.APPROVED else ""
+        note(request, f"Taken back: request #{asked.pk} waits again{back}.")
+    return redirect("request", request_id=asked.pk)
 
 
 def _page(

@@ -8,6 +8,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from pools.choices import EntitlementState
@@ -15,6 +16,7 @@ from pools.mechanism.amounts import Rate
 from pools.models import Entitlement, EntitlementRequest, Pool
 from pools.models.requests import RequestState
 from pools.services.lease_check import lease_check
+from pools.services.request_undo import TENANTS, last_decision, request_undo
 from pools.services.requests import asked_entitlement, entitlement_held, request_create, request_withdraw
 from pools.web.common import size_write
 from pools.web.entitlement_form import LARGEST, MOST_SLOTS, SizeField
@@ -165,13 +167,36 @@ def check(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 @tenant_page(TenantRole.ADMIN, change=True)
 @require_POST
 def withdraw(request: HttpRequest, tenant: Tenant, request_id: int) -> HttpResponseBase:
-    """Takes an open request back. Another tenant's request does not exist here."""
-    if not EntitlementRequest.objects.filter(tenant=tenant, pk=request_id).exists():
-        raise DomainError("not_found", "There is no such request of this tenant.", status=404)
+    """Takes an open request back."""
+    _own(tenant, request_id)
     try:
         request_withdraw(actor=page_actor(request), now=now(), request_id=request_id)
     except DomainError as error:
         note(request, error.sentence, bad=True)
     else:
-        note(request, "The request is withdrawn; ask again at any time.")
+        record = last_decision(request_id)
+        undo_at = reverse("tenant-request-undo", args=[tenant.slug, request_id, record.pk]) if record else ""
+        note(request, "The request is withdrawn; ask again at any time.", undo=undo_at)
     return redirect("tenant-requests", slug=tenant.slug)
+
+
+@tenant_page(TenantRole.ADMIN, change=True)
+@require_POST
+def undo(request: HttpRequest, tenant: Tenant, request_id: int, record_id: int) -> HttpResponseBase:
+    """Lets a request that was withdrawn wait again. What an operator decided is not the tenant's to take back."""
+    _own(tenant, request_id)
+    try:
+        request_undo(actor=page_actor(request), now=now(), request_id=request_id, record_id=record_id, kinds=TENANTS)
+    except DomainError as error:
+        if error.status == 404:
+            raise
+        note(request, error.sentence, bad=True)
+    else:
+        note(request, "Your request waits for an operator again.")
+    return redirect("tenant-requests", slug=tenant.slug)
+
+
+def _own(tenant: Tenant, request_id: int) -> None:
+    """Another tenant's request does not exist here. Raises DomainError ``not_found``."""
+    if not EntitlementRequest.objects.filter(tenant=tenant, pk=request_id).exists():
+        raise DomainError("not_found", "There is no such request of this tenant.", status=404)

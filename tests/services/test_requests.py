@@ -9,6 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from pools.mechanism.amounts import Rate
 from pools.models import Entitlement, EntitlementRequest
 from pools.models.requests import RequestState
+from pools.services.entitlements import entitlement_change, entitlement_expire
+from pools.services.request_undo import OPERATORS, TENANTS, last_decision, request_undo
 from pools.services.requests import (
     asked_entitlement,
     entitlement_held,
@@ -114,6 +116,74 @@ def test_a_decided_request_never_changes_again(world: World) -> None:
         assert refused.value.status == 409
     with pytest.raises(DomainError, match="denied already"):
         request_withdraw(actor=OLGA, now=NOW, request_id=made.pk)
+
+
+def take_back(made: EntitlementRequest, kinds: tuple[str, ...] = OPERATORS) -> EntitlementRequest:
+    record = last_decision(made.pk)
+    assert record is not None
+    request_undo(actor=OLGA, now=later(9), request_id=made.pk, record_id=record.pk, kinds=kinds)
+    made.refresh_from_db()
+    return made
+
+
+def test_a_denial_and_a_withdrawal_are_taken_back(world: World) -> None:
+    made = ask(world)
+    request_deny(actor=OLGA, now=NOW, request_id=made.pk, reason="not this month")
+    with pytest.raises(DomainError) as refused:
+        take_back(made, TENANTS)
+    assert refused.value.status == 404, "what an operator decided is not the tenant's to take back"
+    made = take_back(made)
+    assert (made.state, made.decision_reason, made.decided_by, made.decided_at) == (RequestState.OPEN, "", None, None)
+    with pytest.raises(DomainError, match="waiting for an operator by now"):
+        take_back(made)
+    request_withdraw(actor=OLGA, now=NOW, request_id=made.pk)
+    assert take_back(made, TENANTS).state == RequestState.OPEN
+    assert AuditRecord.objects.filter(verb="request_reopen", tenant=world.eve.tenant).count() == 2
+
+
+def test_an_approval_taken_back_puts_the_terms_back(world: World) -> None:
+    made = ask(world)
+    request_approve(actor=OLGA, now=later(5), request_id=made.pk, reason="agreed")
+    made = take_back(made)
+    world.eve.refresh_from_db()
+    assert (made.state, world.eve.base_concurrency) == (RequestState.OPEN, 5)
+    request_approve(actor=OLGA, now=later(11), request_id=made.pk, reason="after all")
+    world.eve.refresh_from_db()
+    assert world.eve.base_concurrency == 8
+
+
+def test_an_approval_taken_back_ends_what_it_made(world: World) -> None:
+    made = ask(world, 2, tenant=tenant_make("carol"))
+    row = request_approve(actor=OLGA, now=NOW, request_id=made.pk, reason="hi", tier=world.eve.tier).entitlement
+    made = take_back(made)
+    row.refresh_from_db()
+    assert (made.state, made.entitlement, row.state) == (RequestState.OPEN, None, "expired")
+
+
+def test_an_approval_that_changed_nothing_is_taken_back_too(world: World) -> None:
+    made = ask(world, 5)
+    request_approve(actor=OLGA, now=NOW, request_id=made.pk, reason="you have it")
+    assert take_back(made).state == RequestState.OPEN
+
+
+def test_a_decision_stays_when_something_newer_happened(world: World) -> None:
+    made = ask(world)
+    request_approve(actor=OLGA, now=NOW, request_id=made.pk, reason="agreed")
+    changes = {"base_concurrency": 9}
+    entitlement_change(actor=OLGA, now=later(1), entitlement_id=world.eve.pk, changes=changes)
+    with pytest.raises(DomainError, match="was changed again since request") as refused:
+        take_back(made)
+    made.refresh_from_db()
+    world.eve.refresh_from_db()
+    assert refused.value.status == 409 and (made.state, world.eve.base_concurrency) == (RequestState.APPROVED, 9)
+    entitlement_expire(actor=OLGA, now=later(2), entitlement_id=world.eve.pk)
+    with pytest.raises(DomainError, match="has ended since request"):
+        take_back(made)
+    denied = ask(world, 3, tenant=world.alice.tenant)
+    request_deny(actor=OLGA, now=NOW, request_id=denied.pk, reason="no")
+    again = ask(world, 4, tenant=world.alice.tenant)
+    with pytest.raises(DomainError, match=f"asked again for chat-8b since .request #{again.pk}"):
+        take_back(denied)
 
 
 def test_a_decision_needs_a_reason_and_a_request(world: World) -> None:

@@ -151,6 +151,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "requests": (READERS, NONE),
     "request": (READERS, OPERATORS),
     "request-check": (NONE, OPERATORS),
+    "request-undo": (NONE, OPERATORS),
     "scaling": (READERS, NONE),
     "tenants": (READERS, NONE),
     "tenants-csv": (READERS, NONE),
@@ -240,4 +241,5 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tenant-requests": (VIEWERS, TENANT_ADMINS_ACT),
     "tenant-request-check": (NONE, TENANT_ADMINS_ACT),
     "tenant-request-withdraw": (NONE, TENANT_ADMINS_ACT),
+    "tenant-request-undo": (NONE, TENANT_ADMINS_ACT),
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from pools.models import Entitlement, EntitlementRequest
+from pools.services.request_undo import last_decision
 from portal.accounts.models import User
 from tests.cast import pool_make
 from tests.web.conftest import Everybody
@@ -61,6 +64,41 @@ def test_deny_with_a_reason_the_tenant_reads(everybody: Everybody, eda: Client, 
     again = olga.post(f"/requests/{asked.pk}/", {"deed": "approve", "reason": "oh"})
     assert again.status_code == 422 and "denied already" in said(again)
     assert "Denied" in said(olga.get("/requests/?state=denied"))
+
+
+def undo_in(answer: Any) -> str:
+    """Where the Undo button of the newest toast leads."""
+    found: list[str] = re.findall(r'action="([^"]*/undo/[^"]*)"', answer.content.decode())
+    assert found
+    return found[-1]
+
+
+def test_decisions_offer_undo_in_their_toast(everybody: Everybody, eda: Client, olga: Client) -> None:
+    eda.post("/t/eve/requests/", ASK)
+    asked = EntitlementRequest.objects.get()
+    at = f"/requests/{asked.pk}/"
+    undo = undo_in(olga.post(at, {"deed": "deny", "reason": "in May"}, follow=True))
+    assert eda.post(undo).status_code == 403
+    assert "waits again." in said(olga.post(undo, follow=True))
+    undo = undo_in(olga.post(at, {"deed": "approve", "reason": "now"}, follow=True))
+    answer = said(olga.post(undo, follow=True))
+    assert "what was promised is as it was before" in answer and "Approve: promise it now" in answer
+    everybody.world.eve.refresh_from_db()
+    assert everybody.world.eve.base_concurrency == 5
+    assert "by now; nothing was taken back" in said(olga.post(undo, follow=True))
+
+
+def test_a_withdrawal_is_the_tenants_to_take_back(everybody: Everybody, as_: As, eda: Client, olga: Client) -> None:
+    eda.post("/t/eve/requests/", ASK)
+    asked = EntitlementRequest.objects.get()
+    undo = undo_in(eda.post(f"/t/eve/requests/{asked.pk}/withdraw/", follow=True))
+    assert as_(everybody.anna).post(undo).status_code == 404
+    assert as_(everybody.anna).post(undo.replace("/t/eve/", "/t/alice/")).status_code == 404
+    assert "waits for an operator again" in said(eda.post(undo, follow=True))
+    olga.post(f"/requests/{asked.pk}/", {"deed": "deny", "reason": "no"})
+    denied = last_decision(asked.pk)
+    assert denied is not None
+    assert eda.post(f"/t/eve/requests/{asked.pk}/undo/{denied.pk}/").status_code == 404
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers_and_stays_open(
