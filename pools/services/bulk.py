@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 BATCH = 100
 LOCK_SPACE = 0x62756C6B  # advisory lock: one worker a job; it ends with the worker's connection
 LIVING = (JobState.WAITING.value, JobState.RUNNING.value)
-FOR_GOOD = ("move",)
-"""Actions that no job can take back: what was moved has a history of its own by now."""
 
 
 @recorded()
@@ -88,7 +86,7 @@ def bulk_cancel(*, actor: Actor, now: datetime, job_id: int) -> BulkJob:
 def bulk_undo(*, actor: Actor, now: datetime, job_id: int, reason: str = "") -> BulkJob:
     """A new job that puts back what a job at its end changed, item by item; what was changed again since is refused.
 
-    Raises DomainError ``not_found``, ``not_ended``, ``for_good``, ``undone``, ``nothing_selected``.
+    Raises DomainError ``not_found``, ``not_undoable``, ``nothing_selected``.
     """
     job = BulkJob.objects.filter(pk=job_id).first()
     if job is None:
@@ -109,11 +107,11 @@ def bulk_undo(*, actor: Actor, now: datetime, job_id: int, reason: str = "") -> 
 
 
 def not_undoable(job: BulkJob, now: datetime) -> str:
-    """Why a job cannot be taken back, in a sentence; "" when it can. Two queries."""
+    """Why a job cannot be taken back, in a sentence; "" when it can. Three queries."""
     if job.state in LIVING:
         return f"Job #{job.pk} is not at its end; cancel it first."
-    if job.action in FOR_GOOD:
-        return "A move cannot be undone: the entitlements in the other pool have a history of their own by now."
+    if job.action == UNDO and BulkJob.objects.filter(pk=job.parameters.get("job"), action="move").exists():
+        return "A move that was taken back is made again as a move: select the entitlements and move them."
     if items_gone(job, now):
         return f"Results are kept for {settings.JOB_DAYS} days: what was before job #{job.pk} is no longer known."
     if not job.items.filter(state=ItemState.DONE).exists():
@@ -200,7 +198,7 @@ def _unpublished(job: BulkJob) -> Touched:
     touched: Touched = {}
     for pool_id, tenant_id in done.values_list("entitlement__pool_id", "entitlement__tenant_id"):
         touched.setdefault(pool_id, set()).add(tenant_id)
-    if touched and job.action == "move":
+    if touched and job.action in ("move", UNDO):
         there = action_of(job.action, job.parameters).pool
         if there is not None:
             touched[there.pk] = set().union(*touched.values())

@@ -13,8 +13,9 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 from pools.choices import EntitlementState
-from pools.models import BulkItem, Entitlement, Pool, Tier
+from pools.models import BulkItem, BulkJob, Entitlement, Pool, Tier
 from pools.models.jobs import ItemState
+from pools.services.entitlement_undo import entitlement_move_back
 from pools.services.entitlements import (
     AMOUNTS,
     entitlement_change,
@@ -43,7 +44,8 @@ Values = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action with its parameters looked up. ``parameters`` is what is stored with the job; ``done``, for an undo,
-    entitlement id → what :func:`shown` said before and after the deed that is taken back."""
+    entitlement id → what :func:`shown` said before and after the deed that is taken back; ``moved``, for the undo of
+    moves, entitlement id → slug of what it became in the other pool."""
 
     key: str
     parameters: dict[str, Any]
@@ -52,6 +54,7 @@ class Action:
     factor: Decimal | None = None
     until: datetime | None = None
     done: Mapping[int, tuple[Values, Values]] = field(default_factory=dict)
+    moved: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -120,6 +123,9 @@ def planned(action: Action, row: Entitlement, now: datetime) -> Entitlement:
 
 def act(action: Action, *, actor: Actor, now: datetime, row: Entitlement, reason: str) -> Entitlement:
     """Does it, through the deed's own service; the entitlement as it is afterwards. Raises DomainError refused."""
+    if row.pk in action.moved:
+        there = Entitlement.objects.filter(slug=action.moved[row.pk]).values_list("pk", flat=True).first() or 0
+        return entitlement_move_back(actor=actor, now=now, entitlement_id=row.pk, moved_id=there, reason=reason)
     back = _taken_back(action, row)
     if action.key == "suspend" or back is EntitlementState.SUSPENDED:
         return entitlement_suspend(actor=actor, now=now, entitlement_id=row.pk, reason=reason)
@@ -164,10 +170,14 @@ def shown(row: Entitlement) -> dict[str, Any]:
 
 
 def _undo(given: Mapping[str, Any]) -> Action:
-    job_id = int(given.get("job") or 0)
-    rows = BulkItem.objects.filter(job_id=job_id, state=ItemState.DONE.value)
-    done = {pk: (before, after) for pk, before, after in rows.values_list("entitlement_id", "before", "after")}
-    return Action(UNDO, {"job": job_id}, done=done)
+    job = BulkJob.objects.filter(pk=int(given.get("job") or 0)).first()
+    rows = BulkItem.objects.filter(job=job, state=ItemState.DONE.value)
+    found = list(rows.values_list("entitlement_id", "before", "after", "sentence"))
+    done = {pk: (before, after) for pk, before, after, _ in found}
+    moves = job is not None and job.action == "move"
+    pool = Pool.objects.filter(slug=job.parameters.get("pool", "")).first() if moves and job is not None else None
+    moved = {pk: slug for pk, _, _, slug in found} if moves else {}
+    return Action(UNDO, {"job": job.pk if job is not None else 0}, pool=pool, done=done, moved=moved)
 
 
 def _taken_back(action: Action, row: Entitlement) -> EntitlementState | None:

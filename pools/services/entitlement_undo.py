@@ -1,16 +1,19 @@
-"""Taking back the last deed on an entitlement: its audit record says how things were before."""
+"""Taking back the last deed on an entitlement, a move too: its audit record says how things were before."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from pools.choices import EntitlementState
 from pools.models import Entitlement, Tier
 from pools.services.entitlements import (
     entitlement_change,
     entitlement_expire,
     entitlement_resume,
+    entitlement_revive,
     entitlement_suspend,
+    pools_locked_of,
     terms_of,
 )
 from portal.audit.models import AuditRecord
@@ -51,6 +54,36 @@ def entitlement_undo(*, actor: Actor, now: datetime, entitlement_id: int, record
     if record.verb == "entitlement_create":
         return entitlement_expire(**given)
     return entitlement_change(**given, changes=_before(row, record)).entitlement
+
+
+@recorded()
+def entitlement_move_back(
+    *, actor: Actor, now: datetime, entitlement_id: int, moved_id: int, reason: str = ""
+) -> Entitlement:
+    """Takes a move back: the entitlement ``moved_id`` it made in the other pool ends, the one it ended lives again with
+    its terms, its history and its debt, bound as soon as it fits.
+
+    Raises DomainError ``not_found``, ``moved_on`` when either was changed since, and as ``entitlement_revive``.
+    """
+    rows = Entitlement.objects.select_related("pool").in_bulk([entitlement_id, moved_id])
+    if len(rows) != 2:
+        raise DomainError("not_found", "There is no such move.", status=404)
+    old, new = rows[entitlement_id], rows[moved_id]
+    pools_locked_of(old.pk, new.pool_id)
+    ended = AuditRecord.objects.filter(object_type=OBJECT_TYPE, object_id=str(old.pk)).order_by("-id").first()
+    deed = last_deed(new.pk)
+    if ended is None or ended.verb != "entitlement_expire" or ended.at != new.created_at:
+        raise DomainError("moved_on", f"{old.slug} was not ended by that move, or lives again already.", status=409)
+    if deed is None or deed.verb != "entitlement_create" or new.state == EntitlementState.EXPIRED:
+        what = "has ended" if new.state == EntitlementState.EXPIRED else "was changed"
+        raise DomainError("moved_on", f"{new.slug} {what} since it was moved to {new.pool.name}.", status=409)
+    why = f"Move taken back. {reason}".strip()
+    until = new.valid_until
+    entitlement_expire(actor=actor, now=now, entitlement_id=new.pk, reason=why)
+    suspended = ended.before.get("state") == EntitlementState.SUSPENDED
+    return entitlement_revive(
+        actor=actor, now=now, entitlement_id=old.pk, suspended=suspended, valid_until=until, reason=why
+    )
 
 
 def _before(row: Entitlement, record: AuditRecord) -> dict[str, Any]:

@@ -173,6 +173,7 @@ def entitlement_move(
 
     All or nothing. Raises DomainError as :func:`entitlement_create`, ``same_pool`` and ``expired``.
     """
+    pools_locked_of(entitlement_id, pool.pk)
     old = _locked(entitlement_id)
     if old.pool_id == pool.pk:
         raise DomainError("same_pool", f"{old.slug} is in {pool.name} already.", status=409)
@@ -196,6 +197,35 @@ def entitlement_move(
         valid_until=until,
         reason=f"Moved from {old.pool.slug}. {reason}".strip(),
     )
+
+
+@recorded()
+def entitlement_revive(
+    *, actor: Actor, now: datetime, entitlement_id: int, suspended: bool, valid_until: datetime | None, reason: str
+) -> Entitlement:
+    """Brings what a move ended back with its own terms, history and debt: pending, or suspended if it was. For the undo
+    of that move only; its promise is checked like a new one.
+
+    Raises DomainError as :func:`entitlement_create`, ``not_ended``, and ``window_over`` where it would end at once.
+    """
+    entitlement = _locked(entitlement_id)
+    if entitlement.state != EntitlementState.EXPIRED:
+        raise DomainError("not_ended", f"{entitlement.slug} is {entitlement.state}, not ended.", status=409)
+    if valid_until is not None and valid_until <= now:
+        sentence = f"{entitlement.slug} was promised until {valid_until:%Y-%m-%d %H:%M} UTC, which is past."
+        raise DomainError("window_over", sentence, status=409)
+    tenant_active(entitlement.tenant, "a promise")
+    before = {"state": entitlement.state, "valid_until": entitlement.valid_until}
+    entitlement.valid_until = valid_until
+    entitlement_findings(entitlement)
+    state = EntitlementState.SUSPENDED if suspended else EntitlementState.PENDING
+    state_set(entitlement, state, reason if suspended else _fit(entitlement).sentence, now)
+    entitlement.updated_at = now
+    entitlement.revision += 1
+    _save(entitlement)
+    after = {"state": state.value, "valid_until": valid_until}
+    _record(actor, now, "entitlement_revive", entitlement, before, after, reason)
+    return entitlement
 
 
 @recorded()
@@ -251,6 +281,13 @@ def _move(
     entitlement.save(update_fields=[*STATE_FIELDS, "valid_until"])
     _record(actor, now, f"entitlement_{verb}", entitlement, {"state": before}, {"state": state.value}, sentence)
     return entitlement
+
+
+def pools_locked_of(entitlement_id: int, other_pool_id: int) -> None:
+    """Locks the entitlement's pool and another in one order, so that two moves never wait for each other."""
+    own = Entitlement.objects.filter(pk=entitlement_id).values_list("pool_id", flat=True)
+    for pool_id in sorted({*own, other_pool_id}):
+        pool_locked(pool_id)
 
 
 def _locked(entitlement_id: int) -> Entitlement:

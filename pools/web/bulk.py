@@ -29,7 +29,7 @@ from portal.lib.pages import note, page
 
 SHOWN_ITEMS = 100
 TYPED = ("suspend", "move")
-"""Actions that stop somebody's requests or cannot be undone: the number of entitlements has to be typed."""
+"""Actions that stop somebody's requests: the number of entitlements has to be typed."""
 PARAMETERS = {"to_tier": "tier", "to_pool": "pool", "factor": "factor", "until": "until"}
 """Fields of the form → parameters of the action. Some are called otherwise here: tier and pool are filters, too."""
 ABOUT = {

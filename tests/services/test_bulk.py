@@ -16,6 +16,7 @@ from pools.services import bulk
 from pools.services.bulk import bulk_cancel, bulk_start, bulk_step, bulk_waiting
 from pools.services.bulk_actions import action_of
 from pools.services.bulk_preview import bulk_preview, digest_of, selected
+from pools.services.entitlements import entitlement_change
 from portal.accounts.models import Tenant
 from portal.audit.models import AuditRecord
 from portal.lib.errors import DomainError
@@ -263,6 +264,34 @@ def test_undo_of_suspend_tier_and_end() -> None:
     assert not Entitlement.objects.filter(valid_until__isnull=False).exists()
 
 
+def test_moves_are_taken_back_with_terms_history_and_state() -> None:
+    rows = crowd(3)
+    run(start([rows[0]], "suspend"))
+    run(start(selected([rows[1].pk]), "end", until="2027-01-01T00:00"))
+    before = {row.pk: (row.slug, row.valid_from, row.valid_until) for row in selected(row.pk for row in rows)}
+    there = pool_make("chat-70b", max_replicas=2)
+    moved = run(start(selected(row.pk for row in rows), "move", pool="chat-70b"))
+    changed = Entitlement.objects.get(pool=there, tenant=rows[2].tenant)
+    entitlement_change(actor=OLGA, now=later(1), entitlement_id=changed.pk, changes={"base_concurrency": 2})
+    job = undone(moved)
+    assert states(job) == {"done": 2, "refused": 1}
+    back = {row.pk: row for row in selected(row.pk for row in rows)}
+    assert {pk: (row.slug, row.valid_from, row.valid_until) for pk, row in back.items() if pk != rows[2].pk} == {
+        pk: value for pk, value in before.items() if pk != rows[2].pk
+    }
+    assert [back[row.pk].state for row in rows] == ["suspended", "pending", "expired"]
+    assert set(Entitlement.objects.filter(pool=there).values_list("tenant__slug", "state")) == {
+        (rows[0].tenant.slug, "expired"),
+        (rows[1].tenant.slug, "expired"),
+        (rows[2].tenant.slug, "pending"),
+    }
+    item = BulkItem.objects.get(job=job, state="refused")
+    assert f"{changed.slug} was changed since it was moved" in item.sentence
+    assert "made again as a move" in bulk.not_undoable(job, later(9))
+    record = AuditRecord.objects.filter(verb="entitlement_revive").first()
+    assert record is not None and record.tenant_id == rows[1].tenant_id and "Move taken back" in record.reason
+
+
 def test_what_cannot_be_undone_says_why() -> None:
     rows = crowd(2)
     running = start(rows, "suspend")
@@ -275,9 +304,6 @@ def test_what_cannot_be_undone_says_why() -> None:
         undone(done)
     nothing = run(start(selected(row.pk for row in rows), "tier", tier="elastic"))
     assert bulk.not_undoable(nothing, later(9)) == f"Job #{nothing.pk} changed nothing."
-    pool_make("chat-70b", max_replicas=2)
-    moved = run(start(selected(row.pk for row in rows), "move", pool="chat-70b"))
-    assert "A move cannot be undone" in bulk.not_undoable(moved, later(9))
 
 
 def test_the_task_runs_every_job_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

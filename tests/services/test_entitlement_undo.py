@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from pools.mechanism.amounts import Rate
 from pools.models import Entitlement
-from pools.services.entitlement_undo import entitlement_undo, last_deed
+from pools.services.binding import binding_reconcile
+from pools.services.entitlement_undo import entitlement_move_back, entitlement_undo, last_deed
 from pools.services.entitlements import (
     entitlement_change,
     entitlement_create,
     entitlement_expire,
+    entitlement_move,
     entitlement_resume,
     entitlement_suspend,
 )
 from pools.services.lease_check import lease_check, lease_checks
 from portal.lib.errors import DomainError
-from tests.cast import NOW, OLGA, World, later, slots, tenant_make, tier_make, world_make
+from tests.cast import NOW, OLGA, World, later, pool_make, promise, slots, tenant_make, tier_make, world_make
 
 
 @pytest.fixture
@@ -127,3 +131,43 @@ def test_many_checks_say_what_one_says(world: World) -> None:
     assert lease_check(bob).lines == () and lease_check(bob).verdict == "now"
     bob.base_concurrency = 3
     assert lease_check(bob).verdict == "refused" and Rate(0, 0, 3).concurrency == 3
+
+
+def test_a_move_back_checks_everything(world: World) -> None:
+    there = pool_make("chat-70b", max_replicas=4)
+    window = later(86_400)
+    change(world.eve, valid_until=window)
+    moved = entitlement_move(actor=OLGA, now=later(5), entitlement_id=world.eve.pk, pool=there).entitlement
+
+    def back(now: datetime | None = None, moved_id: int = moved.pk) -> Entitlement:
+        moment = now or later(6)
+        return entitlement_move_back(actor=OLGA, now=moment, entitlement_id=world.eve.pk, moved_id=moved_id)
+
+    with pytest.raises(DomainError, match="no such move"):
+        back(moved_id=0)
+    with pytest.raises(DomainError, match="not ended by that move"):
+        back(moved_id=world.alice.pk)
+    with pytest.raises(DomainError, match="which is past"):
+        back(window)
+    taken = promise(world.pool, world.eve.tenant, world.eve.tier, slots(1), slug="again", valid_from=later(7))
+    with pytest.raises(DomainError, match="has an entitlement in chat-8b in that time already"):
+        back()
+    moved.refresh_from_db()
+    assert moved.state == "pending", "all or nothing"
+    entitlement_expire(actor=OLGA, now=later(6), entitlement_id=taken.pk)
+    assert back().state == "pending"
+    binding_reconcile(world.pool.pk, later(8))
+    world.eve.refresh_from_db()
+    assert (world.eve.state, world.eve.valid_until, world.eve.base_concurrency) == ("bound", window, 5)
+    with pytest.raises(DomainError, match="lives again already"):
+        back()
+
+
+def test_a_move_back_needs_room(world: World) -> None:
+    there = pool_make("chat-70b", max_replicas=4)
+    moved = entitlement_move(actor=OLGA, now=later(5), entitlement_id=world.eve.pk, pool=there).entitlement
+    promise(world.pool, tenant_make("greedy"), world.eve.tier, slots(58))
+    with pytest.raises(DomainError, match="cannot promise this"):
+        entitlement_move_back(actor=OLGA, now=later(6), entitlement_id=world.eve.pk, moved_id=moved.pk)
+    moved.refresh_from_db()
+    assert moved.state == "pending"
