@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pools.models import Pool
 from pools.services.ceiling import ceiling_check
 from pools.services.pool_rows import PoolDeed, pool_locked
+from pools.services.preview_state import pool_token_check
 from portal.audit.services import Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
@@ -24,10 +25,13 @@ def pool_set_replicas(
     replicas: int | None,
     lasts: timedelta | None = MANUAL_LASTS,
     reason: str = "",
+    preview_token: str | None = None,
 ) -> PoolDeed:
     """Holds a pool at a number of replicas for ``lasts`` (None: until lifted); ``replicas`` None lifts the override.
+    ``preview_token``: refuse unless that number was previewed on the state as it is now (``preview_state``).
 
-    Raises DomainError ``not_found``, ``bad_replicas``, ``bad_duration``, ``ceiling_reached``.
+    Raises DomainError ``not_found``, ``bad_replicas``, ``bad_duration``, ``ceiling_reached``, ``preview_stale``,
+    ``preview_missing``.
     """
     pool = pool_locked(pool_id)
     if replicas is not None and not 0 <= replicas <= pool.max_replicas:
@@ -39,6 +43,7 @@ def pool_set_replicas(
     if replicas is not None:
         each = pool.accelerators_per_replica
         ceiling_check(pool.name, pool.wanted_replicas * each, replicas * each, "replicas")
+    pool_token_check(preview_token, pool_id, "hold", replicas)
     until = now + lasts if replicas is not None and lasts is not None else None
     return manual_write(actor, now, pool, replicas, until, reason, actor.name if replicas is not None else "")
 

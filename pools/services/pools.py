@@ -18,6 +18,7 @@ from pools.models.requests import RequestState
 from pools.services.ceiling import ceiling_check
 from pools.services.documents import pool_publish, pools_publish
 from pools.services.pool_rows import MOST_REPLICAS, PoolDeed, pool_check, pool_locked
+from pools.services.preview_state import pool_token_check
 from pools.services.profiles import ProfileInput, pool_profile_publish, profile_again, profile_reweighed
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates
@@ -121,11 +122,21 @@ def _insert(pool: Pool) -> None:
 
 
 @recorded()
-def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[str, Any], reason: str = "") -> PoolDeed:
-    """Changes settings of a pool (``CHANGEABLE``).
+def pool_change(
+    *,
+    actor: Actor,
+    now: datetime,
+    pool_id: int,
+    changes: Mapping[str, Any],
+    reason: str = "",
+    preview_token: str | None = None,
+) -> PoolDeed:
+    """Changes settings of a pool (``CHANGEABLE``). ``preview_token``: refuse unless these changes were previewed on the
+    state as it is now (``preview_state``).
 
     Other weights make a new capacity profile version, for its tokens per second are counted in them. Raises DomainError
-    ``not_found``, ``bad_pool``, ``promises_broken``, ``ceiling_reached``, ``mixed_profiles``.
+    ``not_found``, ``bad_pool``, ``promises_broken``, ``ceiling_reached``, ``mixed_profiles``, ``preview_stale``,
+    ``preview_missing``.
     """
     pool = pool_locked(pool_id)
     old = copy(pool)
@@ -137,6 +148,7 @@ def pool_change(*, actor: Actor, now: datetime, pool_id: int, changes: Mapping[s
     changed_apply(pool, changes)
     pool_check(pool, provider=bool({"provider_config", "max_replicas"} & set(changes)))
     change_check(old, pool, changes)
+    pool_token_check(preview_token, pool_id, "settings", dict(changes))
     pool.save(update_fields=[*changes, "wanted_replicas"])
     record = audit_record(
         actor=actor, verb="pool_change", target=pool, before=before, after=dict(changes), reason=reason, now=now

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,13 @@ from django.db.models import Count
 
 from pools.choices import EndpointState, EntitlementState
 from pools.models import Endpoint, Entitlement, Pool
+from pools.services.ceiling import ceiling_now
 from pools.services.tier_terms import TierTerms
 from portal.lib.errors import DomainError
 
 MOST_POOLS = 12
 """A preview computes the pools where most entitlements of the tier live; the page says when there are more."""
-SALT = "pools.tier-preview"
+SALT = "pools.preview"
 TOKEN_LASTS_S = 3600
 POOL_FACTS = (
     "pk",
@@ -74,51 +76,80 @@ def reach_of(tier_id: int) -> Reach:
 
 def fingerprint_of(tier_id: int, current_id: int | None, reach: Reach) -> str:
     """Hex digest of everything a preview of these pools depends on, counters left out. Three queries."""
-    pool_ids = list(reach.pool_ids)
-    endpoints = Endpoint.objects.filter(pool_id__in=pool_ids, state=EndpointState.READY.value)
-    with connection.cursor() as cursor:
-        cursor.execute(ENTITLEMENT_FACTS, [pool_ids, EntitlementState.EXPIRED.value])
-        entitlements = cursor.fetchall()
-    facts: list[Any] = [
-        [tier_id, current_id, reach.pools, reach.entitlements],
-        list(Pool.objects.filter(pk__in=pool_ids).order_by("pk").values_list(*POOL_FACTS)),
-        list(endpoints.order_by("pk").values_list("pk", "profile_id")),
-        entitlements,
-    ]
-    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+    return _digest([[tier_id, current_id, reach.pools, reach.entitlements], *_pool_facts(reach.pool_ids)])
+
+
+def pool_fingerprint(pool_id: int) -> str:
+    """Hex digest of everything a preview of one pool's change depends on: its settings and replicas wanted, what it
+    promised, what is ready, and under a ceiling what all pools take of it. Four queries, counters left out."""
+    ceiling = ceiling_now()
+    wanted = list(Pool.objects.filter(pk=pool_id).values_list("wanted_replicas", "scaling_mode"))
+    return _digest([wanted, ceiling.used if ceiling.limit else 0, *_pool_facts([pool_id])])
 
 
 def token_make(tier_id: int, fingerprint: str, terms: TierTerms) -> str:
     """The signed token of a preview of these terms on that state."""
-    return signing.dumps({"tier": tier_id, "state": fingerprint, "terms": _digest(terms)}, salt=SALT)
+    return _sign(f"tier:{tier_id}", fingerprint, terms.canonical())
 
 
 def token_check(token: str, tier_id: int, current_id: int | None, terms: TierTerms) -> None:
     """Whether a save was previewed as things stand now. Raises DomainError ``preview_stale``, ``preview_missing``."""
+    fingerprint = fingerprint_of(tier_id, current_id, reach_of(tier_id))
+    _check(token, f"tier:{tier_id}", fingerprint, terms.canonical(), "these terms were", 409)
+
+
+def pool_token_make(pool_id: int, deed: str, given: Any) -> str:
+    """The signed token of a preview of a deed on a pool (its name, what was typed) as things stand now: ask for it
+    before the preview is computed."""
+    return _sign(f"{deed}:{pool_id}", pool_fingerprint(pool_id), given)
+
+
+def pool_token_check(token: str | None, pool_id: int, deed: str, given: Any) -> None:
+    """Whether a save was previewed with what it says and as things stand now; nothing to check for None, a deed that is
+    not a form's. Call it under the pool's lock, before anything is written.
+
+    Raises DomainError ``preview_stale``, ``preview_missing``, both 412.
+    """
+    if token is not None:
+        _check(token, f"{deed}:{pool_id}", pool_fingerprint(pool_id), given, "this was", 412)
+
+
+def _pool_facts(pool_ids: Sequence[int]) -> list[Any]:
+    """What is decided on in these pools: their settings, ready replicas, entitlements with their states and terms."""
+    ids = list(pool_ids)
+    endpoints = Endpoint.objects.filter(pool_id__in=ids, state=EndpointState.READY.value)
+    with connection.cursor() as cursor:
+        cursor.execute(ENTITLEMENT_FACTS, [ids, EntitlementState.EXPIRED.value])
+        entitlements = cursor.fetchall()
+    return [
+        list(Pool.objects.filter(pk__in=ids).order_by("pk").values_list(*POOL_FACTS)),
+        list(endpoints.order_by("pk").values_list("pk", "profile_id")),
+        entitlements,
+    ]
+
+
+def _sign(what: str, fingerprint: str, given: Any) -> str:
+    return signing.dumps({"what": what, "state": fingerprint, "given": _digest(given)}, salt=SALT)
+
+
+def _check(token: str, what: str, fingerprint: str, given: Any, named: str, status: int) -> None:
     try:
         seen = signing.loads(token, salt=SALT, max_age=TOKEN_LASTS_S)
     except signing.BadSignature:
-        raise DomainError(
-            "preview_missing",
-            "Nothing was saved: these terms were not previewed, or the preview is over an hour old. "
-            "Look at the fresh preview, then save again.",
-            status=409,
+        raise _refused(
+            "preview_missing", f"{named} not previewed, or the preview is over an hour old", status
         ) from None
-    if seen.get("tier") != tier_id or seen.get("terms") != _digest(terms):
-        raise DomainError(
-            "preview_missing",
-            "Nothing was saved: the terms were changed after the preview was made. "
-            "Look at the fresh preview, then save again.",
-            status=409,
-        )
-    if seen.get("state") != fingerprint_of(tier_id, current_id, reach_of(tier_id)):
-        raise DomainError(
-            "preview_stale",
-            "Nothing was saved: entitlements, replicas or versions moved after the preview was made. "
-            "Look at the fresh preview, then save again.",
-            status=409,
-        )
+    if seen.get("what") != what or seen.get("given") != _digest(given):
+        typed = "the terms were" if what.startswith("tier:") else "the form was"
+        raise _refused("preview_missing", f"{typed} changed after the preview was made", status)
+    if seen.get("state") != fingerprint:
+        moved = "entitlements, replicas or versions moved after the preview was made"
+        raise _refused("preview_stale", moved, status)
 
 
-def _digest(terms: TierTerms) -> str:
-    return hashlib.sha256(json.dumps(terms.canonical(), sort_keys=True).encode()).hexdigest()
+def _refused(code: str, why: str, status: int) -> DomainError:
+    return DomainError(code, f"Nothing was saved: {why}. Look at the fresh preview, then save again.", status=status)
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -13,6 +14,7 @@ from pools.mechanism.capacity import ProfileError, ReplicaProfile, replica_rate
 from pools.models import CapacityProfile, Endpoint, Pool
 from pools.services.documents import pool_publish
 from pools.services.pool_rows import pool_locked
+from pools.services.preview_state import pool_token_check
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates
 from portal.audit.services import Actor, audit_record, recorded
@@ -116,13 +118,15 @@ def pool_profile_publish(
     running_too: bool = False,
     expected: int | None = None,
     break_promises: bool = False,
+    preview_token: str | None = None,
 ) -> CapacityProfile:
     """A new version of what one replica carries; replicas that are started from now on count with it.
 
     ``running_too``: those that run count with it at once, because the figures were wrong and not the machines.
-    ``expected`` is the version the author looked at. A profile with which promises could not be kept even by every
-    replica is refused unless ``break_promises``. Raises DomainError ``not_found``, ``bad_profile`` with a sentence for
-    every wrong field, ``version_moved``, ``promises_broken``.
+    ``expected`` is the version the author looked at; ``preview_token``: refuse unless this was previewed on the state
+    as it is now (``preview_state``). A profile with which promises could not be kept even by every replica is refused
+    unless ``break_promises``. Raises DomainError ``not_found``, ``bad_profile`` with a sentence for every wrong field,
+    ``version_moved``, ``promises_broken``, ``preview_stale``, ``preview_missing``.
     """
     pool = pool_locked(pool_id)
     before = pool.current_profile
@@ -145,7 +149,13 @@ def pool_profile_publish(
             "break_promises",
             "With this profile the promises",
         )
+    pool_token_check(preview_token, pool_id, "profile", previewed(profile, running_too))
     return _publish(actor, now, pool, profile, rate, reason, running_too)
+
+
+def previewed(profile: ProfileInput, running_too: bool) -> list[Any]:
+    """What a preview's token says of a new version."""
+    return [asdict(profile), running_too]
 
 
 def profile_reweighed(pool: Pool) -> Pool:

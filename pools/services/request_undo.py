@@ -85,9 +85,9 @@ def _open_check(request: EntitlementRequest) -> None:
 
 def _terms_back(actor: Actor, now: datetime, request: EntitlementRequest) -> None:
     """Undoes the deed on the entitlement that the approval was; an approval that changed nothing leaves none."""
-    entitlement = Entitlement.objects.filter(pk=request.entitlement_id).first()
-    if entitlement is None:
+    if request.entitlement_id is None or request.decided_at is None:
         return
+    entitlement = Entitlement.objects.get(pk=request.entitlement_id)
     deeds = AuditRecord.objects.filter(
         object_type=OBJECT_TYPE, object_id=str(entitlement.pk), verb__in=UNDOABLE, at=request.decided_at
     )

@@ -28,13 +28,14 @@ def tier_draft_save(
     """Keeps what was typed, right or wrong. ``based_on`` is the number of the version the edit began at."""
     if tier.archived_at is not None:
         raise DomainError("archived", f"{tier.name} is archived; make a new tier.", status=409)
-    base = TierVersion.objects.filter(tier=tier, number=based_on).first() if based_on is not None else None
+    named = TierVersion.objects.filter(tier=tier, number=based_on).first() if based_on is not None else None
+    base = named or tier.current
     draft, _ = TierDraft.objects.select_for_update(of=("self",)).get_or_create(
         tier=tier, author=user, defaults={"terms": {}, "gone": True, "updated_at": now}
     )
     after = {
         "gone": False,
-        "based_on_id": (base or tier.current).pk if base or tier.current else None,
+        "based_on_id": base.pk if base is not None else None,
         "terms": {name: value[:LONGEST] for name, value in typed.items()},
         "reason": reason[:LONGEST],
     }

@@ -15,7 +15,8 @@ from pools.models import Pool, ScalingDecision
 from pools.services.ceiling import ceiling_now
 from pools.services.outlook import capacity_with, pool_outlook
 from pools.services.overrides import pool_set_replicas
-from pools.web.fields import Field, FieldView, typed_read
+from pools.services.preview_state import pool_token_make
+from pools.web.fields import Field, FieldView, Typed, typed_read
 from pools.web.pool_common import done, outlook_context, pool_context, pool_for_change, pool_of
 from portal.accounts.access import operates, reads_everything
 from portal.audit.actors import page_actor
@@ -60,8 +61,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The panel beside the form. Changes nothing."""
     pool = pool_for_change(slug)
     typed = typed_read(fields_of(pool), request.POST)
-    context = _preview(pool, typed.parsed.get("replicas"), list(typed.errors.values()))
-    return page(request, "pools/_hold_preview.html", context, kept=False)
+    return page(request, "pools/_hold_preview.html", _preview(pool, typed), kept=False)
 
 
 @operates
@@ -83,11 +83,19 @@ def save(request: HttpRequest, slug: str) -> HttpResponseBase:
             replicas=typed.parsed["replicas"],
             lasts=lasts,
             reason=reason,
+            preview_token=request.POST.get("token", ""),
         )
     except DomainError as error:
-        problem = "" if error.fields else error.sentence
-        status = 422 if error.fields else error.status
-        return _form(request, pool, typed.values, dict(error.fields), reason=reason, problem=problem, status=status)
+        pool = pool_for_change(slug)
+        return _form(
+            request,
+            pool,
+            typed.values,
+            dict(error.fields),
+            reason=reason,
+            problem="" if error.fields else error.sentence,
+            status=422 if error.fields else error.status,
+        )
     until = f"until {deed.pool.manual_until:%Y-%m-%d %H:%M} UTC" if deed.pool.manual_until else "until it is lifted"
     done(request, f"{pool.name} is held at {typed.parsed['replicas']} replicas {until}.", deed)
     return redirect("pool-hold", pool.slug)
@@ -108,9 +116,12 @@ def lift(request: HttpRequest, slug: str) -> HttpResponseBase:
     return redirect("pool-hold", pool.slug)
 
 
-def _preview(pool: Pool, replicas: int | None, problems: list[str]) -> dict[str, Any]:
+def _preview(pool: Pool, typed: Typed) -> dict[str, Any]:
+    """Context of the panel: what that number does, what would be refused."""
+    replicas, problems = typed.parsed.get("replicas"), list(typed.errors.values())
     if replicas is None:
         return {"problems": problems}
+    token = pool_token_make(pool.pk, "hold", replicas)
     after = copy(pool)
     after.manual_replicas, after.wanted_replicas = replicas, replicas
     each = pool.accelerators_per_replica
@@ -122,6 +133,7 @@ def _preview(pool: Pool, replicas: int | None, problems: list[str]) -> dict[str,
             f"{ceiling.limit:,}."
         ]
     return {
+        "token": token,
         "problems": problems,
         "refused": bool(problems),
         "replicas": replicas,
@@ -148,7 +160,10 @@ def _form(
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
+    fresh = _preview(pool, typed_read(fields_of(pool), values)) if request.method == "POST" else {}
     context = {
+        **fresh,
+        "fresh": bool(fresh),
         **pool_context(request, pool, "pool-hold"),
         "views": [FieldView(one, values.get(one.name, ""), errors.get(one.name, "")) for one in fields_of(pool)],
         "errors": errors,
@@ -156,7 +171,7 @@ def _form(
         "reason": reason,
         "held": pool.manual_replicas is not None,
         "rules": _rules_want(pool),
-        "ceiling": ceiling_now(),
+        "ceiling": fresh.get("ceiling") or ceiling_now(),
         "decisions": list(ScalingDecision.objects.filter(pool=pool, code="manual").order_by("-pk")[:10]),
     }
     return page(request, "pools/pool_hold.html", context, status=status)

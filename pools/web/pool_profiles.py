@@ -16,7 +16,8 @@ from pools.mechanism.capacity import replica_rate
 from pools.mechanism.capacity_words import Told, capacity_told
 from pools.models import CapacityProfile, Endpoint, Pool
 from pools.services.outlook import pool_outlook
-from pools.services.profiles import ProfileInput, pool_profile_publish, profile_checked
+from pools.services.preview_state import pool_token_make
+from pools.services.profiles import ProfileInput, pool_profile_publish, previewed, profile_checked
 from pools.services.promises import promises_check, provision_of
 from pools.services.supply import ready_rates, supply_of
 from pools.web.fields import Typed, field_groups, typed_of, typed_read, value_words
@@ -147,9 +148,11 @@ def preview_context(pool: Pool, typed: Typed, running_too: bool) -> dict[str, An
         )
     except DomainError as error:
         return {"problems": list(error.fields.values()) or [error.sentence]}
+    token = pool_token_make(pool.pk, "profile", previewed(ProfileInput(**typed.parsed), running_too))
     supply = supply_of(pool)
     outlook = pool_outlook(pool, _with_profile(pool, typed, rate), now(), capacity=rate.times(supply.ready_replicas))
     return {
+        "token": token,
         "told": capacity_told(planned),
         "replica": rate,
         "was": pool.current_profile,
@@ -182,12 +185,16 @@ def _sent(request: HttpRequest, pool: Pool) -> HttpResponseBase:
             running_too=running_too,
             expected=number_of(request.POST.get("base", ""), 9),
             break_promises=request.POST.get("break_promises") == "1",
+            preview_token=request.POST.get("token", ""),
         )
     except DomainError as error:
-        typed.errors = dict(error.fields)
         pool = pool_for_change(pool.slug)
-        problem = "" if error.fields else f"{error.sentence} What you typed is kept; it now begins there."
-        return _form(request, pool, typed, reason=reason, problem=problem, status=422 if error.fields else error.status)
+        typed.errors = dict(error.fields)
+        problem = "" if error.fields else error.sentence
+        if error.code == "version_moved":
+            problem += " What you typed is kept; it now begins there."
+        status = 422 if error.fields else error.status
+        return _form(request, pool, typed, reason=reason, problem=problem, status=status)
     said = "counts for running replicas too" if running_too else "counts for replicas that start from now on"
     note(request, f"{pool.name}: v{made.version} of the capacity profile {said}.", undo=_undo_of(pool, made))
     return redirect("pool-profiles", pool.slug)
@@ -198,17 +205,27 @@ def _undo_of(pool: Pool, made: CapacityProfile) -> str:
 
 
 def _form(
-    request: HttpRequest, pool: Pool, typed: Typed, *, reason: str = "", problem: str = "", status: int = 200
+    request: HttpRequest,
+    pool: Pool,
+    typed: Typed,
+    *,
+    reason: str = "",
+    problem: str = "",
+    status: int = 200,
 ) -> HttpResponse:
     errors = {name: text for name, text in typed.errors.items() if name != "break_promises"}
+    running_too = request.POST.get("applies") == "running"
+    fresh = preview_context(pool, typed_read(PROFILE, typed.values), running_too) if request.method == "POST" else {}
     context = {
+        **fresh,
+        "fresh": bool(fresh),
         **pool_context(request, pool, "pool-profiles"),
         "groups": list(field_groups(PROFILE, PROFILE_GROUPS, typed.values, errors)),
         "errors": typed.errors if status == 422 else {},
         "problem": problem,
         "breaks": typed.errors.get("break_promises", ""),
         "current": pool.current_profile,
-        "running_too": request.POST.get("applies") == "running",
+        "running_too": running_too,
         "ready": Endpoint.objects.filter(pool=pool, state="ready").count(),
         "reason": reason[:LONGEST_REASON],
         "next_number": (pool.current_profile.version if pool.current_profile else 0) + 1,

@@ -34,6 +34,7 @@ from pools.services.pools import (
     pool_change,
     pool_restore,
 )
+from pools.services.preview_state import pool_token_make
 from pools.services.profiles import profile_reweighed
 from pools.services.supply import supply_of
 from pools.web.fields import Field, Typed, field_groups, typed_of, typed_read, value_words
@@ -141,9 +142,17 @@ def save(request: HttpRequest, slug: str) -> HttpResponseBase:
         note(request, "Nothing was changed.")
         return redirect("pool-settings", pool.slug)
     try:
-        deed = pool_change(actor=page_actor(request), now=now(), pool_id=pool.pk, changes=changes, reason=sheet.reason)
+        deed = pool_change(
+            actor=page_actor(request),
+            now=now(),
+            pool_id=pool.pk,
+            changes=changes,
+            reason=sheet.reason,
+            preview_token=request.POST.get("token", ""),
+        )
     except DomainError as error:
         sheet.errors, sheet.problem = dict(error.fields), "" if error.fields else error.sentence
+        sheet.pool = pool_for_change(slug)
         return _form(request, sheet, status=422 if error.fields else error.status)
     named = ", ".join(one.label.lower() for one in SETTINGS if one.name in changes)
     done(request, f"{deed.pool.name}: changed {named or 'the provider'}; in force within two seconds.", deed)
@@ -235,12 +244,14 @@ def _preview(pool: Pool, typed: Typed) -> dict[str, Any]:
     changes = changes_of(pool, typed)
     if not changes:
         return {"unchanged": True, "ceiling": ceiling_now()}
+    token = pool_token_make(pool.pk, "settings", changes)
     after = changed_apply(copy(pool), changes)
     problems = _problems(pool, after, changes)
     weighed = profile_reweighed(after) if set(changes) & set(WEIGHTS) else after
     capacity = capacity_with(weighed, supply_of(pool).ready_replicas, anew=True) if weighed is not after else None
     outlook = pool_outlook(pool, weighed, now(), capacity=capacity)
     return {
+        "token": token,
         "problems": problems,
         "refused": bool(problems),
         "mode": _mode_words(pool, after, outlook.wanted_after),
@@ -277,7 +288,10 @@ def _problems(pool: Pool, after: Pool, changes: Mapping[str, Any]) -> list[str]:
 
 def _form(request: HttpRequest, sheet: Sheet, status: int = 200) -> HttpResponse:
     pool = sheet.pool
+    fresh = _preview(pool, typed_read(fields_of(pool), sheet.typed.values)) if request.method == "POST" else {}
     context = {
+        **fresh,
+        "fresh": bool(fresh),
         **pool_context(request, pool, "pool-settings"),
         "groups": list(field_groups(fields_of(pool), SETTING_GROUPS, sheet.typed.values, sheet.errors)),
         "base": json.dumps(sheet.base),
@@ -288,6 +302,6 @@ def _form(request: HttpRequest, sheet: Sheet, status: int = 200) -> HttpResponse
         "reason": sheet.reason,
         "hindrances": archive_hindrances(pool) if pool.archived_at is None else [],
         "provider_note": ProviderKind(pool.provider).label,
-        "ceiling": ceiling_now(),
+        "ceiling": fresh.get("ceiling") or ceiling_now(),
     }
     return page(request, "pools/pool_settings.html", context, status=status)

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from pools.models import CapacityProfile, Endpoint, Pool
 from tests.browser.conftest import Opens, Site
 from tests.browser.test_look import serious
-from tests.cast import promise, slots, tenant_make
+from tests.cast import promise, replica_ready, slots, tenant_make
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OLGA = "olga@example.org"
@@ -146,6 +146,24 @@ def test_a_number_by_hand_stands_on_the_pools_page_until_it_is_lifted(site: Site
     expect(page.locator("#held")).to_contain_text("load test")
     page.locator("#held").get_by_role("button", name="Lift it now").click()
     expect(page.locator("#held")).to_have_count(0)
+
+
+def test_a_hold_whose_preview_has_moved_is_refused_with_the_fresh_one(site: Site, opens: Opens) -> None:
+    page = opens(OLGA, "/pools/chat-8b/hold/")
+    page.fill("#id_replicas", "2")
+    page.fill("#id_reason", "load test")
+    expect(page.locator("#preview")).to_contain_text("32 ▲ from 16")
+    replica_ready(site.world.pool, 2)
+    page.get_by_role("button", name="Hold").click()
+    expect(page.locator("#errors")).to_be_focused()
+    expect(page.locator("#errors")).to_contain_text("moved after the preview was made")
+    expect(page.locator("#id_reason")).to_have_value("load test")
+    expect(page.locator("#preview")).to_contain_text("Ready Slots")
+    expect(page.locator("#preview")).not_to_contain_text("from 16")
+    assert Pool.objects.get().manual_replicas is None
+    page.get_by_role("button", name="Hold").click()
+    expect(page.locator("#toasts")).to_contain_text("is held at 2 replicas")
+    assert [text for text in site.complaints if "412" not in text] == []
 
 
 def test_a_crowded_pool_shows_more_and_follows_only_what_it_shows(site: Site, opens: Opens) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,12 +12,12 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
-from pools.models import CapacityProfile, Pool
+from pools.models import CapacityProfile, Pool, Tier
 from pools.services.pools import pool_change
 from portal.accounts.models import User
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
-from tests.cast import NOW, OLGA, pool_make
+from tests.cast import NOW, OLGA, pool_make, promise, replica_ready, slots, tenant_make
 from tests.web.conftest import Everybody
 
 As = Callable[[User | None], Client]
@@ -127,11 +128,22 @@ def test_a_refused_creation_returns_to_the_step_that_is_wrong(olga: Client, sett
     assert not Pool.objects.filter(slug="support").exists()
 
 
+def seen(client: Client, at: str, form: dict[str, str]) -> dict[str, str]:
+    """The form with the token of the preview that its panel shows."""
+    text = client.post(f"/pools/chat-8b/{at}/preview/", form).content.decode()
+    return {**form, "token": token_in(text)}
+
+
+def token_in(text: str) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', text)
+    return found.group(1) if found else ""
+
+
 def settings_form(client: Client, **changes: str) -> dict[str, str]:
     """What a browser sends when the settings page is saved."""
     context = client.get("/pools/chat-8b/settings/").context
     values = {view.field.name: view.value for _, _, views in context["groups"] for view in views}
-    return {**values, "base": context["base"], "reason": "test", **changes}
+    return seen(client, "settings", {**values, "base": context["base"], "reason": "test", **changes})
 
 
 @pytest.mark.django_db(transaction=True)
@@ -191,7 +203,8 @@ def test_two_operators_meet_in_one_form(olga: Client) -> None:
     assert "(yours stands)" in text and "(taken over)" in text
     assert Pool.objects.get().max_replicas == 9, "nothing was saved"
     values = {view.field.name: view.value for _, _, views in answer.context["groups"] for view in views}
-    again = olga.post("/pools/chat-8b/settings/save/", {**values, "base": answer.context["base"]})
+    merged = {**values, "base": answer.context["base"], "token": token_in(text)}
+    again = olga.post("/pools/chat-8b/settings/save/", merged)
     assert again.status_code == 302
     pool.refresh_from_db()
     assert (pool.max_replicas, pool.alpha_debt, pool.alpha_burst) == (6, 2.0, 3.0)
@@ -230,7 +243,8 @@ def test_auditors_read_and_are_offered_nothing(everybody: Everybody, as_: As) ->
 def profile_form(client: Client, **changes: str) -> dict[str, str]:
     context = client.get("/pools/chat-8b/profiles/new/").context
     values = {view.field.name: view.value for _, _, views in context["groups"] for view in views}
-    return {**values, "base": str(context["current"].version), "applies": "new", "reason": "measured", **changes}
+    form = {**values, "base": str(context["current"].version), "applies": "new", "reason": "measured", **changes}
+    return seen(client, "profiles", form)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -268,7 +282,7 @@ def test_who_would_lose_its_promise_is_named_before(olga: Client) -> None:
 
 def test_a_profile_edited_by_two_is_not_overwritten(olga: Client) -> None:
     form = profile_form(olga, mean_input_tokens="100")
-    olga.post("/pools/chat-8b/profiles/new/", {**form, "mean_input_tokens": "90"})
+    olga.post("/pools/chat-8b/profiles/new/", seen(olga, "profiles", {**form, "mean_input_tokens": "90"}))
     answer = olga.post("/pools/chat-8b/profiles/new/", form)
     assert answer.status_code == 409 and "was published while you edited" in answer.content.decode()
     assert 'value="100"' in answer.content.decode()
@@ -318,7 +332,7 @@ def test_a_pool_is_held_shown_as_held_and_lifted(everybody: Everybody, as_: As) 
     form = {"replicas": "3", "lasts": "4h", "reason": "load test"}
     preview = client.post("/pools/chat-8b/hold/preview/", form).content.decode()
     assert "Ready Slots" in preview and "accelerators" in preview
-    assert client.post("/pools/chat-8b/hold/save/", form).status_code == 302
+    assert client.post("/pools/chat-8b/hold/save/", {**form, "token": token_in(preview)}).status_code == 302
     pool = Pool.objects.get()
     assert pool.manual_replicas == 3 and pool.manual_until is not None
     assert timedelta(hours=3, minutes=59) < pool.manual_until - now() <= timedelta(hours=4)
@@ -328,9 +342,55 @@ def test_a_pool_is_held_shown_as_held_and_lifted(everybody: Everybody, as_: As) 
     record = AuditRecord.objects.filter(verb="pool_set_replicas").latest("id")
     client.post(f"/pools/chat-8b/undo/{record.pk}/")
     assert Pool.objects.get().manual_replicas is None
-    client.post("/pools/chat-8b/hold/save/", {**form, "lasts": "open"})
+    client.post("/pools/chat-8b/hold/save/", seen(client, "hold", {**form, "lasts": "open"}))
     client.post("/pools/chat-8b/hold/lift/")
     assert Pool.objects.get().manual_replicas is None
+
+
+STALE = [
+    lambda pool: replica_ready(pool, 2),
+    lambda pool: promise(pool, tenant_make("newcomer"), Tier.objects.get(slug="elastic"), slots(1)),
+    lambda pool: Pool.objects.filter(pk=pool.pk).update(wanted_replicas=3),
+    lambda pool: pool_make("greedy"),  # takes of the ceiling
+]
+
+
+@pytest.mark.parametrize("moves", STALE)
+@pytest.mark.parametrize("at", ["settings/save", "hold/save", "profiles/new"])
+def test_a_save_whose_preview_has_moved_is_refused_with_the_fresh_one(
+    at: str, moves: Callable[[Pool], object], olga: Client, settings: Any
+) -> None:
+    settings.ACCELERATOR_CEILING = 100
+    forms = {
+        "settings/save": lambda: settings_form(olga, alpha_debt="2.5"),
+        "hold/save": lambda: seen(olga, "hold", {"replicas": "2", "lasts": "4h", "reason": "load test"}),
+        "profiles/new": lambda: profile_form(olga, mean_input_tokens="101"),
+    }
+    form = forms[at]()
+    moves(Pool.objects.get(slug="chat-8b"))
+    answer = olga.post(f"/pools/chat-8b/{at}/", form)
+    text = answer.content.decode()
+    assert answer.status_code == 412 and "moved after the preview was made" in text
+    assert form["reason"] in text and "Ready" in text.split('id="preview"')[1]
+    kept = {"settings/save": 'value="2.5"', "hold/save": 'value="2"', "profiles/new": 'value="101"'}[at]
+    assert kept in text and token_in(text) not in ("", form["token"])
+    assert not AuditRecord.objects.filter(verb__in=["pool_change", "pool_set_replicas"]).exists()
+    assert olga.post(f"/pools/chat-8b/{at}/", {**form, "token": token_in(text)}).status_code == 302
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "another"])
+@pytest.mark.parametrize("at", ["settings/save", "hold/save", "profiles/new"])
+def test_a_save_that_was_not_previewed_is_shown_first(at: str, token: str, olga: Client) -> None:
+    other = seen(olga, "hold", {"replicas": "4", "lasts": "1h"})["token"]
+    forms = {
+        "settings/save": settings_form(olga, alpha_debt="2.5"),
+        "hold/save": {"replicas": "2", "lasts": "4h", "reason": "load test"},
+        "profiles/new": profile_form(olga, mean_input_tokens="101"),
+    }
+    answer = olga.post(f"/pools/chat-8b/{at}/", {**forms[at], "token": other if token == "another" else token})
+    assert answer.status_code == 412 and "Nothing was saved" in answer.content.decode()
+    again = {**forms[at], "token": token_in(answer.content.decode())}
+    assert olga.post(f"/pools/chat-8b/{at}/", again).status_code == 302
 
 
 @pytest.mark.parametrize(

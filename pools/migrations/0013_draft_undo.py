@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("pools", "0011_decision_order")]
+    dependencies = [("pools", "0012_sealed_secrets")]
     operations = [
         migrations.AddField("tierdraft", "before", models.JSONField(blank=True, null=True)),
         migrations.AddField(
