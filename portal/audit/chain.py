@@ -1,7 +1,8 @@
 """The chain of hashes: what a record's hash covers, and how a chain is followed. Pure.
 
 A record's hash covers the hash before it and everything the record says. Whoever changes, removes, moves or slips in a
-record breaks the chain there; whoever writes the whole chain anew is caught by a head that was noted before.
+record breaks the chain there; whoever cuts off its end is caught by the head that is kept beside it (``AuditHead``);
+whoever writes all of it anew, head included, is caught by a head that was noted before.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class BreakKind(StrEnum):
     REORDERED = "reordered"
     INSERTED = "inserted"
     REWRITTEN = "rewritten"
+    CUT = "cut"
 
 
 class Link(NamedTuple):
@@ -110,3 +112,27 @@ def judged(head: Head, torn: Torn, named: int | None, follower: int | None) -> B
     before = f"#{head.record_id} and #{record}" if head.record_id else f"the beginning and #{record}"
     sentence = f"Between {before} at least one record was removed, or #{head.record_id or record} was written anew."
     return Break(record, BreakKind.DELETED, sentence)
+
+
+def judged_end(head: Head | None, held: str | None, last: int, beyond: int | None, total: int) -> Break | None:
+    """What happened at the end of the chain, by the head that is kept beside it. ``held``: the hash of the record it
+    names; ``last``: the newest record; ``beyond``: the first one after the head; ``total``: how many there are."""
+    if head is None:
+        if not last:
+            return None
+        return Break(last, BreakKind.CUT, "The head that is kept beside the chain is gone: nobody can tell its end.")
+    if beyond is not None:
+        sentence = (
+            f"Record #{beyond} stands after #{head.record_id}, the last one that was appended: it was slipped in, or "
+            "the head beside the chain was set back."
+        )
+        return Break(beyond, BreakKind.INSERTED, sentence)
+    if head.record_id > last:
+        gone = head.count - total
+        what = "1 record was" if gone == 1 else f"{gone:,} records were"
+        there = f"#{last} is the last one there" if last else "none is there"
+        return Break(head.record_id, BreakKind.CUT, f"{what} cut off: #{head.record_id} was appended, {there}.")
+    if head.record_id and held != head.hash:
+        sentence = f"Record #{head.record_id} had another hash when it was appended: it was written anew."
+        return Break(head.record_id, BreakKind.REWRITTEN, sentence)
+    return None

@@ -1,4 +1,5 @@
-"""AuditRecord: one row per change with the hash of the one before it. AuditCheck: one walk along the chain."""
+"""AuditRecord: one row per change with the hash of the one before it. AuditHead: the last one, kept beside the table.
+AuditCheck: one walk along the chain."""
 
 from __future__ import annotations
 
@@ -55,6 +56,22 @@ class AuditRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verb} {self.object_label}"
+
+
+class AuditHead(models.Model):
+    """The last record that was appended, and how many there are: one row outside the table, so that records cut off at
+    its end are missed. Triggers move it with every append, in the same transaction, and refuse any way back."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    record_id = models.BigIntegerField()
+    hash = models.CharField(max_length=64, blank=True)
+    count = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audithead_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.record_id}:{self.hash}"
 
 
 class AuditCheck(models.Model):

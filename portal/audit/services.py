@@ -22,6 +22,9 @@ from portal.audit.chain import record_hash, storable
 from portal.audit.models import AuditRecord, Source
 from portal.lib.copying import copy_models
 
+_LAST = """
+SELECT coalesce((SELECT hash FROM audit_audithead), (SELECT hash FROM audit_auditrecord ORDER BY id DESC LIMIT 1), '')
+"""
 CHAIN_LOCK = 0x746F6B70  # advisory lock: one deed's records join the chain at a time
 
 
@@ -110,12 +113,15 @@ def recorded() -> Iterator[None]:
 
 @transaction.atomic
 def audit_append(records: Sequence[AuditRecord]) -> None:
-    """Chains records, in their order, to the last one and writes them: three statements, whatever their number."""
+    """Chains records, in their order, to the last one and writes them: three statements, whatever their number. The
+    last one is the head, not what happens to be last in the table: were the end cut off, the gap would stay. Triggers
+    move the head along (``AuditHead``)."""
     if not records:
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
-    last = AuditRecord.objects.order_by("-id").values_list("hash", flat=True).first() or ""
+        cursor.execute(_LAST)
+        (last,) = cursor.fetchone() or ("",)
     for record in records:
         record.previous_hash = last
         last = record.hash = record_hash(last, content_of(record))

@@ -1,24 +1,34 @@
 """Verification of the chain in slices of bounded memory: by a command from end to end, by a task bit by bit each night.
 
 The chain alone cannot tell that its newest records were cut off, or that all of it was written anew. So each pass also
-asks whether the head of the last good pass still stands where it stood.
+asks whether it ends at the head that is kept beside it, and whether the heads of the last good passes still stand where
+they stood: who sets back the head as well is caught by those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from portal.audit.chain import Break, BreakKind, Head, Link, follow, judged
+from portal.audit.chain import Break, BreakKind, Head, Link, follow, judged, judged_end
 from portal.audit.models import AuditCheck, AuditRecord
 from portal.audit.services import content_of
 
 SLICE = 2000
 EVERY = timedelta(hours=20)
 """A pass begins when the last one is this old: nightly, whatever the hour of the installation's last restart."""
+
+
+_END = """
+SELECT head.record_id, head.hash, head.count,
+    (SELECT hash FROM audit_auditrecord WHERE id = head.record_id),
+    coalesce((SELECT max(id) FROM audit_auditrecord), 0),
+    (SELECT min(id) FROM audit_auditrecord WHERE id > head.record_id)
+FROM (SELECT 1) AS one LEFT JOIN audit_audithead AS head ON true
+"""
 
 
 def chain_size() -> int:
@@ -44,6 +54,17 @@ def _links(after_id: int, size: int) -> Iterator[Link]:
         yield Link(row.pk, row.previous_hash, row.hash, content_of(row))
 
 
+def end_break() -> Break | None:
+    """Whether the chain ends at its head; in one statement, so that appends meanwhile do no harm."""
+    with connection.cursor() as cursor:
+        cursor.execute(_END)
+        row: tuple[Any, ...] = cursor.fetchone() or (None, "", 0, None, 0, None)
+    record, digest, count, held, last, beyond = row
+    head = None if record is None else Head(record, digest, count)
+    total = chain_size() if head is not None and head.record_id > last else 0
+    return judged_end(head, held, last, beyond, total)
+
+
 def anchor_break(anchor: Head) -> Break | None:
     """Whether a head that was good before still stands: the only sign of a cut or of a chain written wholly anew."""
     if not anchor.record_id:
@@ -56,6 +77,11 @@ def anchor_break(anchor: Head) -> Break | None:
         return Break(anchor.record_id, BreakKind.DELETED, sentence)
     sentence = f"Record #{anchor.record_id} had another hash when the chain was verified before: it was written anew."
     return Break(anchor.record_id, BreakKind.REWRITTEN, sentence)
+
+
+def first_break(heads: Iterable[Head]) -> Break | None:
+    """The first of some heads that does not stand any more."""
+    return next((found for head in heads if (found := anchor_break(head)) is not None), None)
 
 
 def anchors() -> list[Head]:
@@ -98,7 +124,7 @@ def check_step(*, now: datetime, slices: int = 10) -> AuditCheck:
         head, found, more = chain_slice(head)
         slices -= 1
     if found is None and not more:
-        found = next((broken for anchor in anchors() if (broken := anchor_break(anchor)) is not None), None)
+        found = end_break() or first_break(anchors())
     check.head_id, check.head_hash, check.checked, check.moved_at = head.record_id, head.hash, head.count, now
     if found is not None:
         check.broken_id, check.kind, check.sentence = found.record_id, found.kind.value, found.sentence

@@ -88,23 +88,33 @@ def reordered(ids: list[int]) -> int:
     return ids[3]
 
 
+def slipped_in(forged: AuditRecord) -> None:
+    """Past the triggers, which let nobody write before the end."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        forged.save(force_insert=True)
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
 def inserted(ids: list[int]) -> int:
     """A well-made forgery between two records: it follows the first, but the second does not follow it."""
     tamper("UPDATE audit_auditrecord SET id = id + 1000 WHERE id > %s", ids[4])
+    tamper("UPDATE audit_audithead SET record_id = record_id + 1000")
     forged = AuditRecord.objects.get(pk=ids[4])
     forged.previous_hash, forged.reason, forged.pk = forged.hash, "forged", ids[4] + 1
     forged.hash = record_hash(forged.previous_hash, content_of(forged))
-    forged.save(force_insert=True)
+    slipped_in(forged)
     return int(forged.pk)
 
 
 def inserted_badly(ids: list[int]) -> int:
     """A forgery that does not even follow the record before it."""
     tamper("UPDATE audit_auditrecord SET id = id + 1000 WHERE id > %s", ids[4])
+    tamper("UPDATE audit_audithead SET record_id = record_id + 1000")
     forged = AuditRecord.objects.get(pk=ids[4])
     forged.previous_hash, forged.reason, forged.pk = "0" * 64, "forged", ids[4] + 1
     forged.hash = record_hash(forged.previous_hash, content_of(forged))
-    forged.save(force_insert=True)
+    slipped_in(forged)
     return int(forged.pk)
 
 
@@ -154,13 +164,14 @@ def test_tampering_is_found_and_named(deed: Callable[[list[int]], int], kind: Br
     assert (check.broken_id, check.kind, check.ended_at) == (broken, kind, NOW)
 
 
-def test_records_cut_off_at_the_end_are_missed_by_the_last_good_head() -> None:
-    ids = written(9)
-    assert check_step(now=NOW).intact
-    tamper("DELETE FROM audit_auditrecord WHERE id >= %s", ids[7])
-    code, said = verified()
-    assert code == 1 and f"BROKEN at #{ids[8]} (deleted)" in said
-    assert check_step(now=later(1)).kind == BreakKind.DELETED
+def head_set(record: AuditRecord | None, count: int) -> None:
+    """What somebody does who knows of the head beside the chain."""
+    tamper(
+        "UPDATE audit_audithead SET record_id = %s, hash = %s, count = %s",
+        record.pk if record else 0,
+        record.hash if record else "",
+        count,
+    )
 
 
 def test_a_chain_written_wholly_anew_does_not_have_the_head_that_was_noted() -> None:
@@ -178,6 +189,7 @@ def test_a_chain_written_wholly_anew_does_not_have_the_head_that_was_noted() -> 
             head,
             record.pk,
         )
+    head_set(AuditRecord.objects.latest("id"), 5)
     assert verified()[0] == 0, "the chain alone cannot tell"
     code, said = verified("--head", noted)
     assert code == 1 and "(rewritten)" in said

@@ -16,7 +16,7 @@ from portal.accounts.choices import TenantRole
 from portal.accounts.models import Membership, Tenant
 from portal.accounts.viewer import Viewer
 from portal.audit import export, selectors, verify
-from portal.audit.chain import record_hash
+from portal.audit.chain import BreakKind, record_hash
 from portal.audit.diff import Change, changes
 from portal.audit.models import AuditRecord
 from portal.audit.services import content_of
@@ -94,6 +94,8 @@ def audit(request: HttpRequest) -> HttpResponse:
 def sentence(state: dict[str, Any]) -> str:
     """What the page was opened for: what is recorded, and is it whole?"""
     check, newest = state["check"], state["newest"]
+    if check is not None and check.kind == BreakKind.CUT:
+        return "The newest records are missing: somebody cut off the end of the trail."
     if not newest:
         return "Nothing has been recorded yet."
     if check is None:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from portal.audit.chain import Break, Head
-from portal.audit.verify import anchor_break, anchors, chain_size, chain_slice
+from portal.audit.verify import anchor_break, anchors, chain_size, chain_slice, end_break, first_break
 
 BROKEN, UNKNOWN = 1, 2
 SAY_EVERY_S = 1.0
@@ -18,7 +18,7 @@ SAY_EVERY_S = 1.0
 class Command(BaseCommand):
     """Exit code 0: intact; 1: broken, the first broken record is named; 2: it could not be checked."""
 
-    help = "Verify the hash chain of the audit trail: detects altered, removed, moved and slipped-in records."
+    help = "Verify the hash chain of the audit trail: detects altered, removed, moved, slipped-in and cut-off records."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """An anchor noted elsewhere, and where to begin."""
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         head = _head(options["start"]) if options["start"] else Head()
         try:
             head, found = self._follow(head)
-            found = found or _first_break([*noted, *anchors()])
+            found = found or end_break() or first_break([*noted, *anchors()])
         except DatabaseError as error:
             text = str(error).partition("\n")[0]
             raise CommandError(f"The chain could not be checked: {text}", returncode=UNKNOWN) from error
@@ -53,10 +53,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"{head.count:,} of {max(total, head.count):,} records follow")
                 said_at = time.monotonic()
         return head, found
-
-
-def _first_break(heads: list[Head]) -> Break | None:
-    return next((found for head in heads if (found := anchor_break(head)) is not None), None)
 
 
 def _head(text: str) -> Head:
