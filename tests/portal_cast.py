@@ -47,8 +47,18 @@ def person(
     return user
 
 
-def live_message(pool: Pool, *, busy: float = 0.5, at_ms: int | None = None, **changes: Any) -> LiveMessage:
-    """A state in which everybody uses ``busy`` of the own ceiling."""
+def live_message(
+    pool: Pool,
+    *,
+    busy: float = 0.5,
+    at_ms: int | None = None,
+    kept: float | None = None,
+    debt: float = 0.2,
+    weight: float = 100.0,
+    **changes: Any,
+) -> LiveMessage:
+    """A state in which everybody uses ``busy`` of the own ceiling. Elastic ones have the ``debt`` and what was ``kept``
+    of the promise."""
     profile = pool.current_profile
     assert profile is not None
     rows: list[list[Any]] = []
@@ -59,9 +69,26 @@ def live_message(pool: Pool, *, busy: float = 0.5, at_ms: int | None = None, **c
         use = [round(busy * value, 2) for value in cap]
         room = [limit - part for limit, part in zip(cap, use, strict=True)]
         total = [a + b for a, b in zip(total, use, strict=True)]
-        owed = 0.2 if row.tier.service_class == "elastic" else 0.0
+        elastic = row.tier.service_class == "elastic"
+        owed, share = debt if elastic else 0.0, [kept] if kept is not None and elastic else []
         rows.append(
-            [row.pk, row.tenant_id, use, cap, cap, base, 100.0, owed, 0.0, 6.0, "concurrency", row.state, room, use]
+            [
+                row.pk,
+                row.tenant_id,
+                use,
+                cap,
+                cap,
+                base,
+                weight,
+                owed,
+                0.0,
+                6.0,
+                "concurrency",
+                row.state,
+                room,
+                use,
+                share,
+            ]
         )
     capacity = [float(profile.tokens_per_second * 2), float(profile.kv_bytes * 2), float(profile.concurrency * 2)]
     shown = {

@@ -33,6 +33,7 @@ ROW = (
     "state",
     "headroom",
     "demand",
+    "kept",
 )
 Row = list[Any]
 _AT, _ROW_HEAD = re.compile(rb'{"v":\d+,"at":(\d+),'), re.compile(rb"\[\d+,\d+,\[")
@@ -47,7 +48,9 @@ class LivePool:
     """The pool's part. ``refused`` counts by reason since the previous message; ``lag_ms`` is how late the tick ran;
     ``need`` replicas the demand needs before rounding, ``needed`` how many the rules want before their windows;
     ``reason`` the last scaling decision in words; ``waiting`` requests that queue inside the endpoints. The totals only
-    grow: two messages tell what came between them. ``below``: entitlements whose limit is under their use."""
+    grow: two messages tell what came between them. ``below``: entitlements whose limit is under their use. ``fair``:
+    what a debt step measured, every five seconds; only then a row's ``kept`` means something: [share of the promise
+    that was served], or [] for who asks for nothing promised."""
 
     id: int
     slug: str
@@ -71,6 +74,7 @@ class LivePool:
     admitted_total: int = 0
     refused_total: int = 0
     below: list[int] = field(default_factory=list)
+    fair: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

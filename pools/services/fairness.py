@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
@@ -31,15 +32,27 @@ COPY = f"COPY pools_fairnesssample ({COLUMNS}) FROM STDIN"
 Row = list[Any]
 
 
-def fairness_store(results: Sequence[PoolResult], at: datetime) -> None:
+class FairMeasure(NamedTuple):
+    """One pool at a debt step: its ``row`` in the order of ``COLUMNS``, and per entitlement what was ``kept`` of a
+    promise: [share 0..1] for who asks for something promised, [] for who does not."""
+
+    row: Row
+    kept: list[list[float]]
+
+
+def fairness_store(measures: Sequence[FairMeasure], at: datetime) -> None:
     """Writes one row a pool of a debt step; nothing while the books are away."""
     if books_away():
         return
-    rows = list(fairness_rows(results, at))
     try:
-        with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
-            for row in rows:
-                copy.write_row(row)
+        with (
+            connection.wrap_database_errors,
+            transaction.atomic(),
+            connection.cursor() as cursor,
+            cursor.copy(COPY) as copy,
+        ):
+            for one in measures:
+                copy.write_row(one.row)
     except IntegrityError:
         log.info("fairness of %s is stored already", at)
     except DatabaseError as error:
@@ -47,14 +60,14 @@ def fairness_store(results: Sequence[PoolResult], at: datetime) -> None:
         books_failed()
 
 
-def fairness_rows(results: Sequence[PoolResult], at: datetime) -> Iterator[Row]:
-    """One row a pool, in the order of ``COLUMNS``. Pools decided in one call share their arrays and one accounting."""
+def fairness_measures(results: Sequence[PoolResult], at: datetime) -> Iterator[FairMeasure]:
+    """One a pool. Pools decided in one call share their arrays and one accounting."""
     groups: dict[int, tuple[Floats, Floats, Floats, Lending]] = {}
     for one in results:
         if one.group_index not in groups:
             groups[one.group_index] = _accounted(one)
         served, base, windows_s, found = groups[one.group_index]
-        yield _row(one, served, base, float(windows_s[one.pool_index]), found, at)
+        yield _measure(one, served, base, float(windows_s[one.pool_index]), found, at)
 
 
 def _accounted(one: PoolResult) -> tuple[Floats, Floats, Floats, Lending]:
@@ -65,14 +78,19 @@ def _accounted(one: PoolResult) -> tuple[Floats, Floats, Floats, Lending]:
     return served, base, given.state.window_s + given.elapsed_s, found
 
 
-def _row(one: PoolResult, served: Floats, base: Floats, window_s: float, found: Lending, at: datetime) -> Row:
+def _measure(
+    one: PoolResult, served: Floats, base: Floats, window_s: float, found: Lending, at: datetime
+) -> FairMeasure:
     rows, terms = one.group_rows, one.terms
     turned_away = one.result.state.since_refused_s[rows] <= PATIENCE_S
     seen = fairness(served[rows, 0], base[rows, 0], one.result.demand[rows, 0], turned_away)
     known = (seen.mean_satisfied, seen.jain, seen.dispersion) if seen.active else (None, None, None)
     made = loans(found, rows, terms.ids, terms.service_class, terms.capacity, MOST_NAMED, MOST_PAIRS)
     sums = (values.sum(axis=0).tolist() for values in (found.borrowed[rows], found.free[rows], found.beyond[rows]))
-    return [at, terms.pool_id, round(window_s, 3), seen.active, *known, *sums, loans_json(made)]
+    asks = np.minimum(base[rows, 0], one.result.demand[rows, 0]) > 0
+    shares = zip(asks.tolist(), np.round(seen.satisfied, 4).tolist(), strict=True)
+    row = [at, terms.pool_id, round(window_s, 3), seen.active, *known, *sums, loans_json(made)]
+    return FairMeasure(row, [[share] if asking else [] for asking, share in shares])
 
 
 def loans_json(made: Sequence[Loan]) -> str:

@@ -120,7 +120,8 @@ def _unbatch(batch: bytes) -> tuple[bytes, Rows]:
 
 
 def _copy(entitlements: bytes, pools: Rows) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
+    # Django does not translate what COPY raises by itself; only so is it an error of the books to who waits for one.
+    with connection.wrap_database_errors, transaction.atomic(), connection.cursor() as cursor:
         with cursor.copy(ENTITLEMENT_COPY) as copy:
             copy.write(entitlements)
         with cursor.copy(POOL_COPY) as copy:

@@ -1,6 +1,6 @@
 """The tick of a shard of pools: 1 read the counters; 2 decide (``pools.mechanism.tick``); 3 write limits back;
-4 remember; 5 every few seconds store samples; 6 show; 7 keep what explains it; 8 with the samples, how fair it was.
-Steps 1 to 4, 6 and 7 need the hot store only."""
+4 remember; 5 every few seconds store samples; 6 show, every few seconds how fair it was, too; 7 keep what explains it;
+8 with the samples, store how fair it was. Steps 1 to 4, 6 and 7 need the hot store only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from pools.mechanism.tick_types import TickState
 from pools.services.books import books_away, books_failed
 from pools.services.configuring import terms_key
 from pools.services.documents import documents_refresh
-from pools.services.fairness import fairness_store
+from pools.services.fairness import FairMeasure, fairness_measures, fairness_store
 from pools.services.live import live_send
 from pools.services.samples import samples_store
 from pools.services.store import counters
@@ -71,12 +72,17 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
     if frozen.debt_step:
         at = datetime.fromtimestamp(at_ms / 1000, UTC)
         samples_store(results, frozen.seen, before, read.boards, lag_ms, at, _windows(frozen.kept, moved))
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    measures: list[FairMeasure] = list(fairness_measures(results, moment)) if frozen.debt_step else []
     live_send(
-        [live_of(one, frozen.seen, moved, board, lag_ms) for one, board in zip(results, read.boards, strict=True)]
+        [
+            live_of(one, frozen.seen, moved, board, lag_ms, fair)
+            for one, board, fair in zip_longest(results, read.boards, measures)
+        ]
     )
     records_store(results, at_ms, debt_step=frozen.debt_step)
     if frozen.debt_step:
-        fairness_store(results, datetime.fromtimestamp(at_ms / 1000, UTC))
+        fairness_store(measures, moment)
     return ShardTick(len(results), int(frozen.seen.ids.size), frozen.debt_step, lag_ms, tuple(results))
 
 

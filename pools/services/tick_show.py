@@ -13,10 +13,12 @@ from pools.choices import EntitlementState, Refusal
 from pools.mechanism.amounts import DIMENSIONS
 from pools.mechanism.ordering import ClassCode, Floats
 from pools.selectors.live import LiveMessage, LivePool, Row
+from pools.selectors.overview import OWED
 from pools.services.samples import promised_of
 from portal.lib.hot import hot
 
 if TYPE_CHECKING:
+    from pools.services.fairness import FairMeasure
     from pools.services.tick_decide import PoolResult
     from pools.services.tick_memory import Change, Seen
 
@@ -63,8 +65,10 @@ def board_write(pool_id: int, **changes: Any) -> Board:
     return fresh
 
 
-def live_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: int) -> LiveMessage:
-    """The pool's live message."""
+def live_of(
+    one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: int, fair: FairMeasure | None = None
+) -> LiveMessage:
+    """The pool's live message; ``fair`` is what a debt step measured."""
     terms, result, place = one.terms, one.result, one.pool_index
     elapsed_s = float(moved.elapsed_s[_at(seen, terms.pool_id)])
     refused = moved.refused[one.rows]
@@ -91,9 +95,11 @@ def live_of(one: PoolResult, seen: Seen, moved: Change, board: Board, lag_ms: in
         admitted_total=int(seen.admitted[one.rows].sum()),
         refused_total=int(seen.refused[one.rows].sum()),
         below=terms.ids[(limit < use).any(axis=1)].tolist(),
+        fair=_fair(one, fair) if fair is not None else None,
     )
     at_ms = int(seen.at_ms[_at(seen, terms.pool_id)])
-    return LiveMessage(at_ms, pool, _rows(one, use, limit, refused, elapsed_s))
+    kept = fair.kept if fair is not None else [[] for _ in terms.ids]
+    return LiveMessage(at_ms, pool, _rows(one, use, limit, refused, elapsed_s, kept))
 
 
 def _at(seen: Seen, pool_id: int) -> int:
@@ -107,7 +113,27 @@ def _use_and_limit(one: PoolResult, seen: Seen) -> tuple[Floats, Floats]:
     return np.round(use, 2), np.round(one.result.assured[one.group_rows], 2)
 
 
-def _rows(one: PoolResult, use: Floats, limit: Floats, refused: Floats, elapsed_s: float) -> list[Row]:
+def _fair(one: PoolResult, fair: FairMeasure) -> dict[str, Any]:
+    """The pool's part of a measure: who is owed something, and most of all."""
+    _, _, _, active, satisfied, jain, dispersion, lent, free, beyond, _ = fair.row
+    debt = one.result.debt[one.group_rows]
+    most = int(debt.argmax()) if debt.size else None
+    return {
+        "active": active,
+        "satisfied": satisfied,
+        "jain": jain,
+        "dispersion": dispersion,
+        "lent": lent,
+        "free": free,
+        "beyond": beyond,
+        "owed": int((debt > OWED).sum()),
+        "most": [int(one.terms.ids[most]), round(float(debt[most]), 4)] if most is not None else None,
+    }
+
+
+def _rows(
+    one: PoolResult, use: Floats, limit: Floats, refused: Floats, elapsed_s: float, kept: list[list[float]]
+) -> list[Row]:
     terms, result, rows = one.terms, one.result, one.group_rows
     columns = (
         terms.ids.tolist(),
@@ -124,6 +150,7 @@ def _rows(one: PoolResult, use: Floats, limit: Floats, refused: Floats, elapsed_
         [STATES[state] for state in terms.state.tolist()],
         np.round(result.headroom[rows], 2).tolist(),
         np.round(result.demand[rows], 2).tolist(),
+        kept,
     )
     return [list(row) for row in zip(*columns, strict=True)]
 

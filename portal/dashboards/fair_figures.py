@@ -20,7 +20,7 @@ def _line(name: str, x: list[int], y: Sequence[float | None], color: str, **line
         "x": x,
         "y": list(y),
         "line": {"width": 2, "color": color, **line},
-        "meta": {"role": name.lower()},
+        "meta": {"role": name.lower(), "mean": True},
         "hovertemplate": "%{y:.2f}",
         "connectgaps": False,
     }
@@ -65,7 +65,7 @@ def lending_areas(points: Sequence[FairPoint], dimension: int) -> Figure:
                 "stackgroup": "above",
                 "line": {"width": 0.6, "color": "@surface"},
                 "fillcolor": color,
-                "meta": {"role": role},
+                "meta": {"role": role, "mean": True},
                 "hovertemplate": "%{y:.3~s}",
                 "showlegend": role != "beyond" or any(y),
             }
@@ -89,7 +89,9 @@ def debt_lines(
             f"@{service_class}/{place % SHADES}",
             dash=DASHES[place // SHADES % len(DASHES)],
         )
-        traces.append({**trace, "meta": {"role": "debt", "entitlement": identity}, "hovertemplate": "%{y:+.1%}"})
+        traces.append(
+            {**trace, "meta": {"role": "debt", "entitlement": identity, "mean": True}, "hovertemplate": "%{y:+.1%}"}
+        )
     shape = layout("debt")
     shape["legend"]["entrywidth"] = 118
     shape["yaxis"].update(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pools.mechanism.fairness import Fairness, promised, tick_fairness
 from pools.mechanism.lending import BEYOND, OTHERS, UNPROMISED, Loan
 from pools.mechanism.tick import tick
 from pools.mechanism.tick_record import TickRecord
+from pools.selectors.overview import OWED
 from portal.dashboards import numbers
 from portal.dashboards.live_state import LiveRow, LiveState
 from portal.dashboards.series import debt_words
@@ -60,11 +61,10 @@ class FairRow:
 def fair_rows(state: LiveState, dimension: int, seen: Measured | None) -> list[FairRow]:
     """Every row of the pool in one dimension; the debt's bar is scaled to the largest debt, 10 % at least."""
     satisfied = seen.satisfied if seen is not None else {}
-    largest = max([0.1, *(abs(row.debt) for row in state.rows.values())])
     whole = state.capacity[dimension]
+    largest, widest = scales(state, dimension)
     shares = {row.entitlement_id: _share(row.use[dimension], whole) for row in state.rows.values()}
     promises = {row.entitlement_id: _share(row.base[dimension], whole) for row in state.rows.values()}
-    widest = max([1e-9, *shares.values(), *promises.values()])
     found = []
     for key, row in state.rows.items():
         width = 50.0 * min(1.0, abs(row.debt) / largest)
@@ -86,6 +86,28 @@ def fair_rows(state: LiveState, dimension: int, seen: Measured | None) -> list[F
             )
         )
     return found
+
+
+def scales(state: LiveState, dimension: int) -> tuple[float, float]:
+    """What bars are drawn to: (the largest debt either way, the widest share of the pool, used or promised)."""
+    whole = state.capacity[dimension]
+    shares = (_share(max(row.use[dimension], row.base[dimension]), whole) for row in state.rows.values())
+    return max([0.1, *(abs(row.debt) for row in state.rows.values())]), max([1e-9, *shares])
+
+
+def with_fairness(document: dict[str, Any], seen: Measured | None) -> dict[str, Any]:
+    """A live message with a measure where its own tick made none. Its lent amounts are not known then."""
+    pool, rows = document["pool"], document["rows"]
+    if pool.get("fair") or seen is None:
+        return document
+    one, most = seen.fairness, max(rows, key=lambda row: float(row[7]), default=None)
+    known = (one.mean_satisfied, one.jain, one.dispersion) if one.active else (None, None, None)
+    fair = dict(zip(("satisfied", "jain", "dispersion"), known, strict=True))
+    owed = sum(1 for row in rows if row[7] > OWED)
+    fair |= {"active": one.active, "owed": owed, "most": [most[0], most[7]] if most is not None else None}
+    kept = [[seen.satisfied[row[0]]] if row[0] in seen.satisfied else [] for row in rows]
+    filled = [[*row[:14], share] for row, share in zip(rows, kept, strict=True)]
+    return {**document, "pool": {**pool, "fair": fair}, "rows": filled}
 
 
 def _percent(share: float) -> str:

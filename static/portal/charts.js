@@ -59,7 +59,19 @@
     if (entry.window && entry.end) {
       layout.xaxis.range = [begin(figure, entry) + shift, entry.end + shift];
     }
-    return window.Plotly.react(entry.node, data, layout, CONFIG);
+    if (entry.zoom) layout.xaxis.range = entry.zoom;
+    window.Plotly.react(entry.node, data, layout, CONFIG);
+    if (!entry.watched) watch(entry);
+  }
+  // The window moves on with each message: Plotly would take that for a wish to see it, and forget what one zoomed to.
+  function watch(entry) {
+    var back = false;
+    entry.watched = true;
+    entry.node.on("plotly_doubleclick", function () { back = true; });
+    entry.node.on("plotly_relayout", function (change) {
+      if (back) { back = false; entry.zoom = null; redraw(entry); }
+      else if ("xaxis.range[0]" in change) entry.zoom = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    });
   }
 
   TP.charts = {
@@ -87,18 +99,33 @@
       trace.y.push(y);
       while (trace.x.length > 2 && trace.x[1] < oldest) { trace.x.shift(); trace.y.shift(); if (trace.text) trace.text.shift(); }
     },
-    // The mean of a step: its point moves until the step is over, as the history's points were made.
-    mean: function (trace, at, y, step_s, oldest) {
+    // The mean of a step: its point moves until the step is over, as the history's points were made. every_s: seconds
+    // between two values. A value that is unknown (null) makes a gap, never a wrong mean.
+    mean: function (trace, at, y, step_s, oldest, every_s) {
       var bin = Math.floor(at / (step_s * 1000)) * step_s * 1000, end = trace.x.length - 1;
-      if (end >= 0 && trace.x[end] >= bin && trace.meta.role !== "tenant" && trace.meta.role !== "use") {
-        trace.y[end] = y; // levels are what they were last, only use is averaged
+      if (end >= 0 && trace.x[end] >= bin && y === null) return;
+      if (end >= 0 && trace.x[end] >= bin && (trace.y[end] === null || !/^(tenant|use)$/.test(trace.meta.role) && !trace.meta.mean)) {
+        trace.y[end] = y; // levels are what they were last, only use and what says so is averaged
       } else if (end >= 0 && trace.x[end] >= bin) {
-        trace.seen = (trace.seen || Math.max(1, Math.round((at - bin) / 1000))) + 1;
+        trace.seen = (trace.seen || Math.max(1, Math.round((at - bin) / 1000 / (every_s || 1)))) + 1;
         trace.y[end] += (y - trace.y[end]) / trace.seen;
       } else {
         trace.seen = 1;
         TP.charts.push(trace, bin, y, oldest);
       }
+    },
+    // The tightest moment of a step: its point only falls until the step is over, as the history's points were made.
+    least: function (trace, at, y, step_s, oldest) {
+      var bin = Math.floor(at / (step_s * 1000)) * step_s * 1000, end = trace.x.length - 1;
+      if (y === null) return;
+      if (end >= 0 && trace.x[end] >= bin) trace.y[end] = trace.y[end] === null ? y : Math.min(trace.y[end], y);
+      else TP.charts.push(trace, bin, y, oldest);
+    },
+    // What a page does when its figures could not be fetched.
+    failed: function (names) {
+      names.forEach(function (name) {
+        TP.charts.nothing(document.getElementById("chart-" + name), "The chart could not be loaded. Reload the page to try again.");
+      });
     },
     // Adds a count to the bar of its span of time.
     count: function (trace, at, amount, bar_s, oldest) {

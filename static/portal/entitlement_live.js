@@ -40,7 +40,7 @@
     for (var index = 0; index < 3; index += 1) tile(row, index);
     put(part("weight"), row[6].toFixed(1));
     debt = part("debt");
-    put(debt, row[7] > 0.005 ? "owed " + N.percent(row[7]) : row[7] < -0.005 ? "above " + N.percent(-row[7]) : "even");
+    put(debt, N.debt(row[7]));
     debt.classList.toggle("owed", row[7] > 0.005);
     put(part("refused"), N.si(row[9]) + " a minute now");
     put(part("binds"), row[10] ? WORDS[row[10]] || row[10].replace(/_/g, " ") : "nothing");
@@ -57,11 +57,7 @@
         else charts[key] = TP.charts.draw(node, found[key], found.range.seconds, end);
       });
       range = found.range;
-    }).catch(function () {
-      KEYS.concat(["refused"]).forEach(function (key) {
-        TP.charts.nothing(document.getElementById("chart-" + key), "The chart could not be loaded. Reload the page to try again.");
-      });
-    });
+    }).catch(function () { TP.charts.failed(KEYS.concat(["refused"])); });
   }
   document.addEventListener("DOMContentLoaded", function () {
     root = document.getElementById("entitlement");

@@ -101,7 +101,7 @@
     attr(node, "title", headroom.map(function (v, d) { return N.amount(v, d) + " free"; }).join(", "));
   }
   function debt(cell, value) {
-    put(cell, value > 0.005 ? "owed " + N.percent(value) : value < -0.005 ? "above " + N.percent(-value) : "even");
+    put(cell, N.debt(value));
     cell.classList.toggle("owed", value > 0.005);
   }
   function take(found) {

@@ -52,9 +52,13 @@
     if (value === null || value === undefined) return NONE;
     return (value > 0 ? "+" : value < 0 ? "−" : "") + si(Math.abs(value), unit);
   }
+  // The twin of series.debt_words.
+  function debt(value) {
+    return value > 0.005 ? "owed " + percent(value) : value < -0.005 ? "above " + percent(-value) : "even";
+  }
   window.TP = window.TP || {};
   window.TP.numbers = {
-    digits: digits, si: si, kv: kv, of: of, percent: percent, exact: exact, signed: signed, units: UNITS,
+    digits: digits, si: si, kv: kv, of: of, percent: percent, exact: exact, signed: signed, debt: debt, units: UNITS,
     amount: function (value, dimension) { return dimension === 1 ? kv(value) : si(value, UNITS[dimension]); }
   };
 })();

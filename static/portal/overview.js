@@ -96,11 +96,7 @@
       CHARTS.forEach(function (name) {
         charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
       });
-    }).catch(function () {
-      CHARTS.forEach(function (name) {
-        TP.charts.nothing(document.getElementById("chart-" + name), "The chart could not be loaded. Reload the page to try again.");
-      });
-    });
+    }).catch(function () { TP.charts.failed(CHARTS); });
   }
 
   // Alerts come with the latest decisions, from the books.

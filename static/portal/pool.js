@@ -58,11 +58,6 @@
     return made;
   };
 
-  function debt(value) {
-    if (value > 0.005) return "owed " + N.percent(value);
-    if (value < -0.005) return "above " + N.percent(-value);
-    return "even";
-  }
   function line(row) {
     var tr = lines[row[0]], cell, binds = row[10] || "", state = row[11], key;
     if (!tr) return;
@@ -70,7 +65,7 @@
     put(tr.querySelector('[data-cell="headroom"]'), N.si(row[12][2]));
     put(tr.querySelector('[data-cell="weight"]'), row[6].toFixed(1));
     cell = tr.querySelector('[data-cell="debt"]');
-    put(cell, debt(row[7]));
+    put(cell, N.debt(row[7]));
     cell.classList.toggle("owed", row[7] > 0.005);
     put(tr.querySelector('[data-cell="refused"]'), N.si(row[9]));
     cell = tr.querySelector('[data-cell="binds"]');
@@ -111,7 +106,7 @@
     });
     charts.headroom.figure.data.forEach(function (t) {
       var all = state.pool.capacity[t.meta.dimension], free = state.pool.headroom[t.meta.dimension];
-      least(t, at, all > 0 ? Math.min(100, 100 * free / all) : null, oldest);
+      TP.charts.least(t, at, all > 0 ? Math.min(100, 100 * free / all) : null, range.step_s, oldest);
     });
     charts.replicas.figure.data.forEach(function (t) {
       if (t.meta.role !== "decision") TP.charts.mean(t, at, state.pool[t.meta.role], range.step_s, oldest);
@@ -124,14 +119,6 @@
     });
     put(document.getElementById("refused-now"), now ? now + " in the last second" : "none in the last second");
     CHARTS.forEach(function (name) { TP.charts.refresh(charts[name], at); });
-  }
-
-  // The tightest moment of a step: its point only falls until the step is over, as the history's points were made.
-  function least(trace, at, y, oldest) {
-    var bin = Math.floor(at / (range.step_s * 1000)) * range.step_s * 1000, end = trace.x.length - 1;
-    if (y === null) return;
-    if (end >= 0 && trace.x[end] >= bin) trace.y[end] = trace.y[end] === null ? y : Math.min(trace.y[end], y);
-    else TP.charts.push(trace, bin, y, oldest);
   }
 
   function message(state) {
@@ -155,11 +142,7 @@
       CHARTS.forEach(function (name) {
         charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
       });
-    }).catch(function () {
-      CHARTS.forEach(function (name) {
-        TP.charts.nothing(document.getElementById("chart-" + name), "The chart could not be loaded. Reload the page to try again.");
-      });
-    });
+    }).catch(function () { TP.charts.failed(CHARTS); });
   }
 
   document.addEventListener("DOMContentLoaded", function () {

@@ -6,10 +6,12 @@ import re
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import WebSocketRoute, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
-from pools.models import ScalingDecision
+from pools.models import FairnessSample, ScalingDecision
+from pools.selectors.live import live_key
 from portal.lib.clock import now
+from portal.lib.hot import hot
 from tests.browser.conftest import Opens, Site
 from tests.browser.test_live import until
 from tests.browser.test_look import serious
@@ -18,6 +20,19 @@ from tests.portal_cast import publish, tick_kept
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 LAST = "document.getElementById('chart-use').data[0].y.slice(-1)[0]"
+
+
+def lost_socket(page: Page, path: str, away: list[bool], open_ones: list[WebSocketRoute]) -> None:
+    """A socket that can be held away, and what is open of it."""
+
+    def door(socket: WebSocketRoute) -> None:
+        if away[0]:
+            socket.close()
+        else:
+            socket.connect_to_server()
+            open_ones.append(socket)
+
+    page.route_web_socket(re.compile(path), door)
 
 
 def test_overview_follows_the_tick_without_reload_and_keeps_its_rows(site: Site, opens: Opens) -> None:
@@ -53,14 +68,7 @@ def test_overview_says_that_the_socket_is_lost_polls_and_comes_back(site: Site, 
     away: list[bool] = [False]
     open_ones: list[WebSocketRoute] = []
 
-    def door(socket: WebSocketRoute) -> None:
-        if away[0]:
-            socket.close()
-        else:
-            socket.connect_to_server()
-            open_ones.append(socket)
-
-    page.route_web_socket(re.compile("/ws/overview/"), door)
+    lost_socket(page, "/ws/overview/", away, open_ones)
     page.goto(f"{site.address}/overview/")
     site.publish()
     expect(page.locator("#age")).to_have_attribute("data-state", "live")
@@ -75,6 +83,111 @@ def test_overview_says_that_the_socket_is_lost_polls_and_comes_back(site: Site, 
     site.publish(waiting=2)
     expect(page.locator('[data-tile="waiting"] [data-part="value"]')).to_have_text("2")
     expect(page.locator("#age")).to_have_attribute("data-state", "live")
+
+
+FAIR = {
+    "active": 2,
+    "satisfied": 0.9,
+    "jain": 0.99,
+    "dispersion": 0.1,
+    "owed": 1,
+    "lent": [0, 0, 0.5],
+    "free": [0, 0, 1],
+}
+FAIR |= {"beyond": [0, 0, 0]}
+
+
+RANGE = "document.getElementById('chart-fairness')._fullLayout.xaxis.range.join()"
+
+
+def zoom_in(page: Page, chart: str) -> None:
+    """Drags over the middle of a chart."""
+    box = page.locator(f"{chart} .nsewdrag").first.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], middle, steps=8)
+    page.mouse.up()
+
+
+def test_fairness_follows_the_tick_and_keeps_rows_zoom_and_legend(site: Site, opens: Opens) -> None:
+    eve = site.world.eve.pk
+    for ago in (20, 10, 5):
+        FairnessSample.objects.create(
+            at=now() - timedelta(seconds=ago), pool_id=site.world.pool.pk, elapsed_s=5, active=2, satisfied=0.8,
+            jain=0.9, dispersion=0.2, lent=[30, 1e9, 2], free=[15, 1e9, 1], beyond=[0, 0, 0], loans=[],
+        )  # fmt: skip
+    page = opens("olga@example.org", "/tiers/")
+    page.goto(f"{site.address}/fairness/?pool=chat-8b&range=15m&sort=name")
+    site.publish(busy=0.5)
+    expect(page.locator("#age")).to_have_attribute("data-state", "live")
+    chart = "document.getElementById('chart-fairness')"
+    until(page, f"({chart}.data || []).length === 3")
+    page.locator("#chart-fairness .legendtoggle").nth(2).click()
+    until(page, f"{chart}._fullData[2].visible === 'legendonly'")
+    whole, end = page.evaluate(RANGE), page.evaluate(f"{chart}.data[0].x.length")
+    zoom_in(page, "#chart-fairness")
+    until(page, f"{RANGE} !== '{whole}'")
+    zoom = page.evaluate(RANGE)
+    order = page.locator("#fair-rows tbody th").all_inner_texts()
+    widths = "Array.from(document.querySelectorAll('#fair-rows thead th')).map(n => Math.round(n.offsetWidth)).join()"
+    page.evaluate("window.__same = true")
+    before = page.evaluate(widths)
+    site.publish(busy=0.25, debt=0.35, weight=140.0, kept=0.62, fair={**FAIR, "satisfied": 0.62, "most": [eve, 0.35]})
+    row = page.locator(f'tr[data-entitlement="{eve}"]')
+    expect(row.locator('[data-cell="debt"] .nums')).to_have_text("owed 35\u00a0%")
+    expect(row.locator('[data-cell="weight"]')).to_have_text("140.0")
+    expect(row.locator('[data-cell="satisfied"] .nums')).to_have_text("62\u00a0%")
+    expect(row.locator('[data-cell="share"] [data-part="share"]')).to_contain_text("%")
+    expect(page.locator('[data-tile="satisfied"] [data-part="value"]')).to_have_text("62\u00a0%")
+    expect(page.locator('[data-tile="jain"] [data-part="value"]')).to_have_text("0.990")
+    expect(page.locator("#sentence")).to_contain_text("kept to 62\u00a0%, alike for all; Eve is owed most: 35\u00a0%.")
+    until(page, f"{chart}.data[0].y.slice(-1)[0] === 0.62 || {chart}.data[0].x.length >= {end}")
+    assert page.evaluate(f"{chart}._fullData[2].visible") == "legendonly", "the legend's choice is kept"
+    assert page.evaluate(RANGE) == zoom, "the zoom is kept"
+    page.locator("#chart-fairness .nsewdrag").first.dblclick()
+    until(page, f"{RANGE} !== '{zoom}'")
+    bob = page.locator(f'tr[data-entitlement="{site.world.bob.pk}"] [data-cell="satisfied"]')
+    expect(bob.locator(".muted")).to_be_visible()
+    expect(bob.locator(".bullet")).to_be_hidden()
+    assert page.locator("#fair-rows tbody th").all_inner_texts() == order, "rows keep their order"
+    assert page.evaluate(widths) == before, "columns keep their width"
+    assert page.evaluate("window.__same"), "the page was not loaded again"
+    site.publish(busy=0.25, debt=-0.1)
+    expect(row.locator('[data-cell="debt"] .nums')).to_have_text("above 10\u00a0%")
+    expect(row.locator('[data-cell="satisfied"] .nums')).to_have_text("62\u00a0%"), "until the next debt step"
+    assert serious(page) == []
+    assert site.complaints == []
+
+
+def test_fairness_polls_while_the_socket_is_lost_and_comes_back(site: Site, opens: Opens) -> None:
+    page = opens("olga@example.org", "/tiers/")
+    away: list[bool] = [False]
+    open_ones: list[WebSocketRoute] = []
+    lost_socket(page, "/ws/pools/", away, open_ones)
+    site.publish()
+    page.goto(f"{site.address}/fairness/?pool=chat-8b")
+    expect(page.locator("#age")).to_have_attribute("data-state", "live")
+    away[0] = True
+    open_ones[0].close()
+    expect(page.locator("#age")).to_contain_text("reconnecting", timeout=20_000)
+    site.publish(debt=0.41)
+    debt = page.locator(f'tr[data-entitlement="{site.world.eve.pk}"] [data-cell="debt"] .nums')
+    expect(debt).to_have_text("owed 41\u00a0%", timeout=30_000)
+    away[0] = False
+    until(page, "document.getElementById('age').textContent.indexOf('reconnecting') < 0", timeout=40_000)
+    site.publish(debt=0.2)
+    expect(debt).to_have_text("owed 20\u00a0%")
+
+
+def test_a_page_that_came_before_the_first_tick_fills_itself(site: Site, opens: Opens) -> None:
+    hot().delete(live_key(site.world.pool.pk))
+    page = opens("olga@example.org", "/fairness/?pool=chat-8b")
+    expect(page.locator("#fair-rows")).to_have_count(0)
+    site.publish()
+    site.publish()
+    expect(page.locator("#fair-rows tbody tr")).to_have_count(3)
 
 
 def test_explain_opens_by_keyboard_in_a_dialog_and_gives_the_focus_back(site: Site, opens: Opens) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, connection
 
 from pools.counters.types import Ask
 from pools.mechanism.lending import UNPROMISED
 from pools.models import Entitlement, FairnessSample, FairnessSpan
+from pools.selectors.live import live_latest, live_picked
 from pools.services import fairness as service
 from pools.services.fairness_roll import fairness_roll
 from pools.services.store import counters
@@ -61,14 +63,29 @@ def test_who_asks_within_the_promise_is_satisfied(world: World, store_clock: Sto
 def test_nothing_is_kept_while_the_books_cannot_be_written(
     world: World, store_clock: StoreClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*values: object) -> None:
-        raise OperationalError("the server is starting up")
-
-    monkeypatch.setattr(service, "fairness_rows", away)
+    failed: list[bool] = []
+    monkeypatch.setattr(service, "books_failed", lambda: failed.append(True))
     monkeypatch.setattr(service, "COPY", "COPY nowhere FROM STDIN")
-    with pytest.raises(DatabaseError):
-        service.fairness_store([], NOW)
+    run(world, store_clock, 11)
+    assert failed, "the tick goes on and says that the books are away"
     assert not FairnessSample.objects.exists()
+
+
+def test_the_live_message_of_a_debt_step_says_how_fair_it_was(world: World, store_clock: StoreClock) -> None:
+    assert ask(world.eve, "e1", 256)
+    seen = []
+    for _ in range(11):
+        run(world, store_clock, 1)
+        seen.append(orjson.loads(live_latest([world.pool.pk])[world.pool.pk]))
+    steps = [message for message in seen if message["pool"]["fair"] is not None]
+    assert 2 <= len(steps) <= 3, "every five seconds"
+    fair, newest = steps[-1]["pool"]["fair"], FairnessSample.objects.filter(pool_id=world.pool.pk).latest("at")
+    assert (fair["active"], fair["satisfied"], fair["jain"]) == (newest.active, newest.satisfied, newest.jain)
+    kept = {row[0]: row[14] for row in steps[-1]["rows"]}
+    assert kept[world.eve.pk] == [pytest.approx(fair["satisfied"], abs=1e-4)] and kept[world.bob.pk] == []
+    assert all(row[14] == [] for message in seen if message["pool"]["fair"] is None for row in message["rows"])
+    at_ms, rows = live_picked(orjson.dumps(steps[-1]), [world.eve.pk, world.bob.pk])
+    assert at_ms == steps[-1]["at"] and [row[0] for row in rows] == [world.eve.pk, world.bob.pk]
 
 
 def sample(world: World, second: float, **changes: Any) -> None:

@@ -68,6 +68,8 @@ TENANT = {
 PARTS = {
     "timeline figure": "/timeline/chat-8b/figure/",
     "fairness charts": "/fairness/chat-8b/charts/",
+    "fairness live": "/fairness/chat-8b/live/?rows=1,2,3",
+    "fairness matrix": "/fairness/chat-8b/matrix/",
     "overview charts": "/overview/charts/",
     "overview live": "/overview/live/",
     "overview latest": "/overview/latest/",

@@ -74,6 +74,8 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "timeline-figure": (READERS, NONE),
     "fairness": (READERS, NONE),
     "fairness-charts": (READERS, NONE),
+    "fairness-live": (READERS, NONE),
+    "fairness-matrix": (READERS, NONE),
     "system": (READERS, NONE),
     "system-now": (READERS, NONE),
     "system-charts": (READERS, NONE),

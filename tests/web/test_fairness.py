@@ -15,6 +15,7 @@ from pools.mechanism.fairness import Fairness
 from pools.mechanism.lending import BEYOND, OTHERS, UNPROMISED, Loan
 from pools.models import EntitlementSample, FairnessSample, FairnessSpan, Pool
 from pools.selectors.explain import records_read
+from pools.selectors.live import live_key
 from pools.services.store import counters
 from portal.accounts.models import User
 from portal.dashboards.fair_reads import fairness_history, loans_total
@@ -22,6 +23,7 @@ from portal.dashboards.fair_series import Measured, fair_rows, fairness_sentence
 from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.series import RANGES
 from portal.lib.clock import now
+from portal.lib.hot import hot
 from tests import cast
 from tests.cast import KV_TOKEN
 from tests.portal_cast import live_message, publish, tick_kept
@@ -198,3 +200,30 @@ def test_a_matrix_names_the_largest_and_sums_the_rest() -> None:
     assert max(cell.heat for row in found.cells for cell in row) == 5
     assert matrix_of([], 2, 2, 2).rows == []
     assert matrix_of(made, 0, 2, 2).rows == [], "nothing in another dimension"
+
+
+def test_the_matrix_alone_for_the_page_that_refreshes_it(everybody: Everybody, as_: As) -> None:
+    world = everybody.world
+    measure(world.pool, loans=[[world.alice.pk, world.bob.pk, 30, 10**9, 2]])
+    text = as_(everybody.ada).get("/fairness/chat-8b/matrix/?range=15m&dimension=slots").content.decode()
+    assert "Alice" in text and "2\u00a0slots" in text and "<html" not in text
+    assert as_(everybody.ada).get("/fairness/none/matrix/").status_code == 404
+
+
+def test_polling_gives_the_latest_measure_whichever_tick_made_it(everybody: Everybody, as_: As) -> None:
+    world, client = everybody.world, as_(everybody.ada)
+    hot().delete(live_key(world.pool.pk))
+    assert client.get("/fairness/chat-8b/live/").json() == {}
+    tick_kept(world.pool)
+    assert counters().reserve(Ask(world.pool.pk, world.eve.pk, "f1", 128, 128 * KV_TOKEN)).admitted
+    tick_kept(world.pool)
+    publish(world.pool, debt=0.3)
+    found = client.get(f"/fairness/chat-8b/live/?rows={world.eve.pk},{world.bob.pk}").json()
+    assert [row[0] for row in found["rows"]] == sorted((world.eve.pk, world.bob.pk)), "only the rows that are shown"
+    fair = found["pool"]["fair"]
+    assert (fair["owed"], fair["most"]) == (1, [world.eve.pk, 0.3])
+    kept = {row[0]: row[14] for row in found["rows"]}
+    assert fair["active"] == 1 and kept == {world.eve.pk: [1.0], world.bob.pk: []}
+    own = publish(world.pool, fair={"active": 2, "satisfied": 0.5, "jain": 1, "dispersion": 0, "owed": 0, "most": None})
+    assert b'"active":2' in own
+    assert client.get("/fairness/chat-8b/live/").json()["pool"]["fair"]["active"] == 2, "the tick's own measure stays"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db.models import Q
@@ -11,33 +10,30 @@ from django.views.decorators.http import require_safe
 
 from pools.models import Entitlement, Pool
 from pools.selectors.explain import records_read
-from pools.selectors.overview import PoolRow, rows_fresh
+from pools.selectors.overview import OWED, PoolRow, rows_fresh
 from pools.web.pool_common import pool_of, tabs_of
 from portal.accounts.access import reads_everything
-from portal.dashboards import fair_figures, fair_reads, reads
+from portal.dashboards import fair_reads, reads
 from portal.dashboards.fair_reads import PoolFairness
 from portal.dashboards.fair_series import (
     SORTS,
-    SPECIAL,
     FairRow,
-    Matrix,
     Measured,
     fair_rows,
     fairness_sentence,
-    matrix_of,
     measured,
     ordered,
+    scales,
 )
 from portal.dashboards.live_state import LiveState, parse
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, range_of
-from portal.dashboards.views.common import json, page, recent
+from portal.dashboards.views.common import page, recent
+from portal.dashboards.views.fairness_live import matrix_context
 from portal.lib.clock import now, now_ms
 from portal.lib.given import number_of
 
 MOST_POOLS = 500
 MOST_ROWS = 50
-MOST_LENDERS, MOST_BORROWERS = 8, 6
-MOST_LINES = 6
 
 
 class PoolLine(NamedTuple):
@@ -103,27 +99,25 @@ def _pool(request: HttpRequest, slug: str) -> HttpResponse:
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else SORTS[0]
     state = recent(parse(reads.live_text(found.pk)))
-    made, seconds = fair_reads.loans_total(found.pk, span, moment)
-    matrix = matrix_of(made, dimension, MOST_LENDERS, MOST_BORROWERS)
     seen = measured(records_read(found.pk).debt_step)
     rows, names, more = _table(found.pk, state, dimension, sort, request.GET.get("page", ""), seen)
-    named = fair_reads.names_of([one for one in {*matrix.lenders, *matrix.borrowers} if one > 0])
+    largest, widest = scales(state, dimension) if state is not None else (0.0, 0.0)
     held = {row.pk: row for row in _held([row.entitlement_id for row in rows])}
     context: dict[str, Any] = {
         "nav": "fairness",
         "pool": found,
         "tabs": tabs_of(found, "fairness"),
         "state": state,
-        "at": datetime.fromtimestamp(state.at_ms / 1000, UTC) if state is not None else None,
         "sentence": fairness_sentence(state, names, seen),
         "seen": seen.fairness if seen is not None and state is not None else None,
-        "owed": sum(1 for row in state.rows.values() if row.debt > 0.01) if state is not None else None,
+        "owed": sum(1 for row in state.rows.values() if row.debt > OWED) if state is not None else None,
         "rows": [(row, held[row.entitlement_id]) for row in rows if row.entitlement_id in held],
         "sort": sort,
         "sorts": SORTS,
         **more,
-        "matrix": _named(matrix, named),
-        "measured_minutes": seconds / 60,
+        "largest": f"{largest:.6f}",
+        "widest": f"{widest:.9f}",
+        **matrix_context(found.pk, span, dimension, moment),
         "ranges": RANGES,
         "range": span,
         "dimensions": DIMENSIONS,
@@ -149,50 +143,3 @@ def _table(
 
 def _held(ids: list[int]) -> list[Entitlement]:
     return list(Entitlement.objects.filter(pk__in=ids).select_related("tenant", "tier"))
-
-
-def _named(matrix: Matrix, names: dict[int, tuple[str, str, str]]) -> dict[str, Any]:
-    """The matrix with names, for the template."""
-
-    def name(identity: int) -> dict[str, str]:
-        if identity in SPECIAL:
-            return {"name": SPECIAL[identity], "slug": "", "class": ""}
-        found = names.get(identity, (f"#{identity}", "", ""))
-        return {"name": found[0], "slug": found[1], "class": found[2]}
-
-    return {
-        "borrowers": [name(one) for one in matrix.borrowers],
-        "rows": [(name(lender), cells, total) for lender, cells, total in matrix.rows],
-        "sums": matrix.column_sums,
-        "total": matrix.total,
-    }
-
-
-@reads_everything
-@require_safe
-def charts(request: HttpRequest, slug: str) -> HttpResponse:
-    """The figures of one pool over the range in the address."""
-    found, moment = pool_of(slug), now()
-    span, dimension = range_of(request.GET.get("range", "1h")), dimension_of(request.GET.get("dimension", "slots"))
-    points = fair_reads.fairness_history(found.pk, span, moment, dimension)
-    ids = debtors(recent(parse(reads.live_text(found.pk))), MOST_LINES)
-    debts = fair_reads.debt_history(found.pk, ids, span, moment)
-    window = {"seconds": span.seconds, "step_s": span.step_s, "end": now_ms()}
-    return json(
-        {
-            "fairness": fair_figures.fairness_lines(points),
-            "lending": fair_figures.lending_areas(points, dimension),
-            "debts": fair_figures.debt_lines(debts, fair_reads.names_of(ids)),
-            "range": window,
-            "empty": not points,
-            "no_debts": not any(debts.values()),
-        }
-    )
-
-
-def debtors(state: LiveState | None, most: int) -> list[int]:
-    """Entitlements with the largest debts either way; elastic ones without any follow."""
-    if state is None:
-        return []
-    rows = sorted(state.rows.values(), key=lambda row: (-abs(row.debt), row.entitlement_id))
-    return [row.entitlement_id for row in rows if row.debt != 0][:most]

@@ -19,7 +19,7 @@ from portal.dashboards.series import RANGES, Range, range_of
 from portal.dashboards.timeline_figure import timeline as timeline_figure
 from portal.dashboards.timeline_reads import KINDS, MOST, Event
 from portal.dashboards.views.common import json, page, recent
-from portal.dashboards.views.fairness import debtors
+from portal.dashboards.views.fairness_live import debtors
 from portal.lib.clock import now, now_ms
 
 MOST_POOLS = 500
