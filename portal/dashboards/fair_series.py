@@ -102,7 +102,7 @@ def with_fairness(document: dict[str, Any], seen: Measured | None) -> dict[str, 
         return document
     one, most = seen.fairness, max(rows, key=lambda row: float(row[7]), default=None)
     known = (one.mean_satisfied, one.jain, one.dispersion) if one.active else (None, None, None)
-    fair = dict(zip(("satisfied", "jain", "dispersion"), known, strict=True))
+    fair: dict[str, Any] = dict(zip(("satisfied", "jain", "dispersion"), known, strict=True))
     owed = sum(1 for row in rows if row[7] > OWED)
     fair |= {"active": one.active, "owed": owed, "most": [most[0], most[7]] if most is not None else None}
     kept = [[seen.satisfied[row[0]]] if row[0] in seen.satisfied else [] for row in rows]
