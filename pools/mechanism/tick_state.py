@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pools.mechanism.ordering import Floats
+from pools.mechanism.ordering import Floats, Whole
 from pools.mechanism.tick_types import TickState
 
 _COLUMNS = ("debt", "burst", "demand", "since_refused_s", "window_used", "window_wanted")
@@ -57,18 +57,28 @@ def align(kept: KeptState, entitlement_ids: Sequence[int], pool_ids: Sequence[in
     if tuple(entitlement_ids) == kept.entitlement_ids and tuple(pool_ids) == kept.pool_ids:
         return kept.state
     fresh = TickState.fresh(len(entitlement_ids), len(pool_ids))
-    moved = {
-        name: _moved(getattr(kept.state, name), getattr(fresh, name), kept.entitlement_ids, entitlement_ids)
-        for name in _COLUMNS
-    }
-    window_s = _moved(kept.state.window_s, fresh.window_s, kept.pool_ids, pool_ids)
+    there = places(np.asarray(kept.entitlement_ids, dtype=np.int64), np.asarray(entitlement_ids, dtype=np.int64))
+    moved = {name: carried(getattr(kept.state, name), getattr(fresh, name), there) for name in _COLUMNS}
+    pools = places(np.asarray(kept.pool_ids, dtype=np.int64), np.asarray(pool_ids, dtype=np.int64))
+    window_s = carried(kept.state.window_s, fresh.window_s, pools)
     return TickState(**moved, window_s=window_s, rotation=kept.state.rotation)
 
 
-def _moved(old: Floats, fresh: Floats, old_ids: Sequence[int], new_ids: Sequence[int]) -> Floats:
-    place = {identity: i for i, identity in enumerate(old_ids)}
-    source = np.array([place.get(identity, -1) for identity in new_ids], dtype=np.int64)
-    known = source >= 0
+Places = tuple[Whole, np.ndarray[tuple[int], np.dtype[np.bool_]]]
+
+
+def places(old_ids: Whole, new_ids: Whole) -> Places:
+    """For each new id the row it had among the old ones, and whether it had one. Ids are distinct."""
+    if not old_ids.size:
+        return np.zeros(new_ids.size, dtype=np.int64), np.zeros(new_ids.size, dtype=np.bool_)
+    order = np.argsort(old_ids, kind="stable")
+    row = order[np.minimum(np.searchsorted(old_ids[order], new_ids), old_ids.size - 1)]
+    return row, old_ids[row] == new_ids
+
+
+def carried(old: Floats, fresh: Floats, there: Places) -> Floats:
+    """``fresh`` with the rows of ``old`` where :func:`places` found them."""
+    rows, known = there
     result = fresh.copy()
-    result[known] = old[source[known]]
+    result[known] = old[rows[known]]
     return result

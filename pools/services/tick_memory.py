@@ -15,7 +15,7 @@ from pools.choices import REFUSAL_RULES, Refusal
 from pools.counters.snapshot import PoolCounters, wrapped
 from pools.mechanism.hot import KV_UNIT, MICRO, REFUSAL_SLOTS
 from pools.mechanism.ordering import Floats, Whole
-from pools.mechanism.tick_state import KeptState, pack, unpack
+from pools.mechanism.tick_state import KeptState, carried, pack, places, unpack
 from pools.mechanism.tick_types import TickState
 
 SUMS = ("work_micro", "integral_kv", "integral_seats", "offered_tokens")
@@ -188,25 +188,15 @@ def aligned(before: Sums | None, seen: Seen, interval_ms: float) -> Sums:
         return fresh
     if np.array_equal(before.ids, seen.ids) and np.array_equal(before.pool_ids, seen.pool_ids):
         return before
-    changes: dict[str, Any] = {}
-    for item in fields(Sums):
-        if item.name in ("ids", "pool_ids"):
-            continue
-        old_ids, new_ids = (before.pool_ids, seen.pool_ids) if item.name in _PER_POOL else (before.ids, seen.ids)
-        changes[item.name] = _moved(getattr(before, item.name), getattr(fresh, item.name), old_ids, new_ids)
+    rows, pools = places(before.ids, seen.ids), places(before.pool_ids, seen.pool_ids)
+    changes: dict[str, Any] = {
+        item.name: carried(
+            getattr(before, item.name), getattr(fresh, item.name), pools if item.name in _PER_POOL else rows
+        )
+        for item in fields(Sums)
+        if item.name not in ("ids", "pool_ids")
+    }
     return replace(fresh, **changes)
-
-
-def _moved(old: Floats, fresh: Floats, old_ids: Whole, new_ids: Whole) -> Floats:
-    if not old_ids.size or not new_ids.size:
-        return fresh
-    order = np.argsort(old_ids, kind="stable")
-    place = np.minimum(np.searchsorted(old_ids[order], new_ids), old_ids.size - 1)
-    source = order[place]
-    known = old_ids[source] == new_ids
-    result = fresh.copy()
-    result[known] = old[source[known]]
-    return result
 
 
 def joined(parts: list[KeptState]) -> KeptState:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
 import pytest
 import redis
+from celery import signals
 from django.db import OperationalError
 
 from billing import tasks as billing_tasks
@@ -14,7 +16,7 @@ from pools import tasks
 from pools.services import books
 from pools.services.store import hot
 from portal.beat import SteadyScheduler
-from portal.celery import BEATS, app, schedule
+from portal.celery import BEATS, COLLECT, app, schedule
 from portal.embedded.programs import QUEUES
 from portal.lib.locks import store_lock
 from tests.cast import world_make
@@ -108,3 +110,12 @@ def test_while_the_books_are_away_only_one_in_a_while_asks(monkeypatch: pytest.M
     assert len(asked) == 1 and books.books_away()
     books.books_answered()
     assert not books.books_away() and books.books_may_be_asked()
+
+
+def test_a_worker_collects_garbage_seldom() -> None:
+    before = gc.get_threshold()
+    try:
+        signals.worker_init.send(sender=None)
+        assert gc.get_threshold() == COLLECT
+    finally:
+        gc.set_threshold(*before)
