@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
@@ -117,6 +118,8 @@ class App:
         except DomainError as error:
             await send({"type": "lifespan.startup.failed", "message": error.sentence})
             return
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is not looked through again while requests wait
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()

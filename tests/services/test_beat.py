@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import redis
-from celery import signals
 from django.db import OperationalError
 
 from billing import tasks as billing_tasks
@@ -16,7 +15,7 @@ from pools import tasks
 from pools.services import books
 from pools.services.store import hot
 from portal.beat import SteadyScheduler
-from portal.celery import BEATS, COLLECT, app, schedule
+from portal.celery import BEATS, COLLECT, app, collect_seldom, schedule
 from portal.embedded.programs import QUEUES
 from portal.lib.locks import store_lock
 from tests.cast import world_make
@@ -115,7 +114,7 @@ def test_while_the_books_are_away_only_one_in_a_while_asks(monkeypatch: pytest.M
 def test_a_worker_collects_garbage_seldom() -> None:
     before = gc.get_threshold()
     try:
-        signals.worker_init.send(sender=None)
+        collect_seldom()
         assert gc.get_threshold() == COLLECT
     finally:
         gc.set_threshold(*before)
