@@ -17,6 +17,7 @@ urlpatterns = [
     path("fairness/<slug:slug>/matrix/", fairness_live.matrix, name="fairness-matrix"),
     path("timeline/", timeline.timeline, name="timeline"),
     path("timeline/<slug:slug>/figure/", timeline.figure, name="timeline-figure"),
+    path("timeline/<slug:slug>/events/", timeline.fresh, name="timeline-events"),
     path("entitlements/<slug:slug>/explain/", explain.entitlement, name="explain"),
     path("t/<slug:slug>/explain/", explain.mine, name="tenant-explain"),
 ]

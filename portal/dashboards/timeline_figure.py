@@ -73,21 +73,26 @@ def _on(axis: str, traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**trace, "yaxis": axis} for trace in traces]
 
 
+def hover(event: Event) -> str:
+    """What a marker says."""
+    return f"{event.title}: {event.text}"[:160]
+
+
 def _events(happened: Sequence[Event]) -> list[dict[str, Any]]:
     """One trace a kind; ``ids`` tell the page which line of the list belongs to a marker."""
     traces = []
     for kind, name in KINDS:
-        mine = [(index, event) for index, event in enumerate(happened) if event.kind == kind][::-1]
+        mine = [event for event in happened if event.kind == kind][::-1]
         symbol, color = SYMBOLS[kind]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": name,
-                "x": [moment(event.at) for _, event in mine],
+                "x": [moment(event.at) for event in mine],
                 "y": [LANES[kind]] * len(mine),
-                "ids": [str(index) for index, _ in mine],
-                "text": [f"{event.title}: {event.text}"[:160] for _, event in mine],
+                "ids": [event.key for event in mine],
+                "text": [hover(event) for event in mine],
                 "marker": {"symbol": symbol, "size": 9, "color": color, "line": {"color": "@surface", "width": 1}},
                 "hovertemplate": "%{text}<extra></extra>",
                 "meta": {"role": "event", "kind": kind},

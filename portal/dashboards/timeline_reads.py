@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from django.db.models import CharField, F, Q, QuerySet
 from django.db.models.functions import Cast
@@ -42,6 +43,12 @@ class Event(NamedTuple):
     who: str
     url: str
     level: float | None = None
+
+    @property
+    def key(self) -> str:
+        """The same thing has the same key in every answer: its moment, its kind and its words."""
+        words_sum = crc32(f"{self.title} {self.url}".encode())
+        return f"{self.kind}-{int(self.at.timestamp() * 1000)}-{words_sum:08x}"
 
 
 def kinds_of(names: Sequence[str]) -> list[str]:

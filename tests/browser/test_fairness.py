@@ -236,7 +236,7 @@ def test_the_timeline_is_walked_by_keyboard(site: Site, opens: Opens) -> None:
         )  # fmt: skip
     page = opens("olga@example.org", "/timeline/?pool=chat-8b")
     expect(page.locator("#chart-timeline .main-svg").first).to_be_visible()
-    first, second = page.locator("#event-0"), page.locator("#event-1")
+    first, second = page.locator(".event").nth(0), page.locator(".event").nth(1)
     first.focus()
     until(page, "((document.getElementById('chart-timeline').layout || {}).shapes || []).length === 1")
     page.keyboard.press("ArrowDown")
@@ -251,3 +251,56 @@ def test_the_timeline_is_walked_by_keyboard(site: Site, opens: Opens) -> None:
     expect(page.locator(".event")).to_have_count(2)
     assert serious(page) == []
     assert site.complaints == []
+
+
+def test_the_timeline_goes_on_while_one_reads_it(site: Site, opens: Opens) -> None:
+    def decide(before: int, chosen: int, ago_s: float = 0) -> None:
+        ScalingDecision.objects.create(
+            pool=site.world.pool, at=now() - timedelta(seconds=ago_s), ready=1, pending=0, before=before, floor=1,
+            need=1.7, chosen=chosen, code="up", reason="Demand.", applied=True,
+        )  # fmt: skip
+
+    decide(1, 2, 30)
+    decide(2, 3, 25)
+    page = opens("olga@example.org", "/timeline/?pool=chat-8b")
+    expect(page.locator("#chart-timeline .main-svg").first).to_be_visible()
+    site.publish(refused={"kv_budget": 3})
+    expect(page.locator("#age")).to_have_attribute("data-state", "live")
+    counted = "(document.getElementById('chart-timeline').data || []).filter(t => t.meta.code === 'kv_budget')[0].y"
+    until(page, f"{counted}.slice(-1)[0] === 3")
+    first = page.locator(".event").first
+    first.focus()
+    zoom_in(page, "#chart-timeline")
+    first.focus()
+    across = "document.getElementById('chart-timeline')._fullLayout.xaxis.range.join()"
+    zoom, old = page.evaluate(across), first.get_attribute("id")
+    decide(3, 4)
+    expect(page.locator(".event")).to_have_count(3, timeout=20_000)
+    expect(page.locator(".event").first).to_contain_text("3 → 4 replicas")
+    expect(page.locator(f"#{old}")).to_be_focused()
+    news = page.locator("#new-events")
+    expect(news).to_have_text("1 new event")
+    expect(news).to_have_attribute("aria-live", "polite")
+    assert page.locator("#events").get_attribute("aria-live") is None, "lines are not read aloud one by one"
+    expect(page.locator("#sentence")).to_contain_text("3 scaling decisions")
+    marks = "document.getElementById('chart-timeline').data.filter(t => t.meta.kind === 'scaling')[0].x.length"
+    assert page.evaluate(marks) == 3
+    site.publish(refused={"kv_budget": 2})
+    until(page, f"{counted}.reduce((a, b) => a + b, 0) === 5")
+    assert page.evaluate(across) == zoom, "the zoom is kept"
+    assert page.evaluate("document.getElementById('chart-timeline').layout.shapes.length") == 1, (
+        "the moment stays marked"
+    )
+    assert serious(page) == []
+    assert site.complaints == []
+
+
+def test_an_empty_timeline_fills_itself(site: Site, opens: Opens) -> None:
+    page = opens("olga@example.org", "/timeline/?pool=chat-8b")
+    expect(page.locator("#no-events")).to_be_visible()
+    ScalingDecision.objects.create(
+        pool=site.world.pool, at=now(), ready=1, pending=0, before=1, floor=1, need=1.7, chosen=2, code="up",
+        reason="Demand.", applied=True,
+    )  # fmt: skip
+    expect(page.locator(".event")).to_have_count(1, timeout=20_000)
+    expect(page.locator("#no-events")).to_be_hidden()

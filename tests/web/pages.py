@@ -66,6 +66,7 @@ TENANT = {
     "tenant requests": "/t/eve/requests/",
 }
 PARTS = {
+    "timeline events": "/timeline/chat-8b/events/",
     "timeline figure": "/timeline/chat-8b/figure/",
     "fairness charts": "/fairness/chat-8b/charts/",
     "fairness live": "/fairness/chat-8b/live/?rows=1,2,3",

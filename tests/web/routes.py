@@ -72,6 +72,7 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "explain": (READERS, NONE),
     "timeline": (READERS, NONE),
     "timeline-figure": (READERS, NONE),
+    "timeline-events": (READERS, NONE),
     "fairness": (READERS, NONE),
     "fairness-charts": (READERS, NONE),
     "fairness-live": (READERS, NONE),

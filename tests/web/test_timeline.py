@@ -122,7 +122,8 @@ def test_the_figure_has_a_strip_for_each_book(busy: Everybody, as_: As) -> None:
     assert by_role["event"] == {"y"} and by_role["refused"] == {"y2"} and by_role["headroom"] == {"y3"}
     assert by_role["ready"] == {"y5"} and "decision" not in by_role
     marks = {t["meta"]["kind"]: t for t in found["timeline"]["data"] if t["meta"]["role"] == "event"}
-    assert marks["scaling"]["ids"] == ["5"] and len(marks["alert"]["x"]) == 2
+    oldest = events(busy.world.pool, ALL, now() - timedelta(minutes=5))[0][-1]
+    assert marks["scaling"]["ids"] == [oldest.key] and len(marks["alert"]["x"]) == 2
     domains = [found["timeline"]["layout"][f"yaxis{n}"]["domain"] for n in ("", 2, 3, 4, 5)]
     assert all(low < high for low, high in domains) and domains == sorted(domains, reverse=True)
 
@@ -148,3 +149,19 @@ def test_a_change_in_one_line() -> None:
     assert changed([one] * 5, "").endswith("and 2 more")
     assert changed([], "Only a reason.") == "Only a reason."
     assert changed([Change("burst", "changed", "2.000", "2.0")], "") == "", "the same number"
+
+
+def test_an_open_page_asks_for_what_is_new(busy: Everybody, as_: As) -> None:
+    client = as_(busy.ada)
+    decide(busy, 600, before=4, chosen=5)
+    shown = client.get("/timeline/?pool=chat-8b&range=15m").content.decode()
+    found = client.get("/timeline/chat-8b/events/?range=15m").json()
+    assert len(found["markers"]) == 6, "of the last two minutes"
+    assert found["sentence"].startswith("In the last 15 minutes: 0 requests were refused; 2 scaling decisions")
+    for key, at_ms, kind, words in found["markers"]:
+        assert f'id="event-{key}"' in shown and f'id="event-{key}"' in found["html"], "the page knows what it has"
+        assert kind in ALL and words and at_ms > 0
+    assert "<html" not in found["html"] and "4 → 5" not in found["html"]
+    only = client.get("/timeline/chat-8b/events/?range=15m&kind=tier").json()
+    assert {kind for _, _, kind, _ in only["markers"]} == {"tier"}
+    assert client.get("/timeline/none/events/").status_code == 404

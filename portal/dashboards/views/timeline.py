@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from pools.models import Pool
 from pools.selectors.overview import rows_fresh
 from pools.web.pool_common import pool_of, tabs_of
 from portal.accounts.access import reads_everything
-from portal.dashboards import fair_reads, reads, timeline_reads
+from portal.dashboards import fair_reads, figures, reads, timeline_reads
 from portal.dashboards.live_state import parse
 from portal.dashboards.series import RANGES, Range, range_of
+from portal.dashboards.timeline_figure import LANES, hover
 from portal.dashboards.timeline_figure import timeline as timeline_figure
 from portal.dashboards.timeline_reads import KINDS, MOST, Event
 from portal.dashboards.views.common import json, page, recent
@@ -24,6 +26,9 @@ from portal.lib.clock import now, now_ms
 
 MOST_POOLS = 500
 MOST_LINES = 5
+HOUR_S = 3600
+FRESH = timedelta(minutes=2)
+"""Events as old as that are sent again to a page that asks what is new."""
 
 
 @reads_everything
@@ -54,6 +59,7 @@ def timeline(request: HttpRequest) -> HttpResponse:
         "ranges": RANGES,
         "range": span,
         "query": request.GET.urlencode(),
+        "every_s": 5 if span.seconds <= HOUR_S else 30,
     }
     return page(request, "dashboards/timeline.html", context, charts=True)
 
@@ -86,6 +92,21 @@ def _s(count: int) -> str:
 
 @reads_everything
 @require_safe
+def fresh(request: HttpRequest, slug: str) -> HttpResponse:
+    """The events of the last minutes as lines and as markers, and the sentence as it is now: what the page asks for
+    while it is open. A book may be written some seconds after the moment it tells of; the page knows what it has."""
+    found, span, moment = pool_of(slug), range_of(request.GET.get("range", "1h")), now()
+    kinds = timeline_reads.kinds_of(request.GET.getlist("kind"))
+    happened, more = timeline_reads.events(found, kinds, _since(span, moment))
+    refused = sum(count for _, _, count in reads.pool_refusals(found.pk, span, moment))
+    late = [event for event in happened if event.at > moment - FRESH]
+    markers = [[event.key, figures.moment(event.at), event.kind, hover(event)] for event in late]
+    html = render_to_string("dashboards/_timeline_events.html", {"events": late}, request)
+    return json({"html": html, "markers": markers, "sentence": sentence(happened, more, refused, span)})
+
+
+@reads_everything
+@require_safe
 def figure(request: HttpRequest, slug: str) -> HttpResponse:
     """The timeline's figure over the range and kinds in the address."""
     found, span, moment = pool_of(slug), range_of(request.GET.get("range", "1h")), now()
@@ -101,5 +122,5 @@ def figure(request: HttpRequest, slug: str) -> HttpResponse:
         fair_reads.names_of(ids),
         happened,
     )
-    window = {"seconds": span.seconds, "step_s": span.step_s, "end": now_ms()}
+    window = {"seconds": span.seconds, "step_s": span.step_s, "bar_s": span.bar_s, "end": now_ms(), "lanes": LANES}
     return json({"timeline": made, "range": window, "empty": not points and not happened})
