@@ -28,9 +28,9 @@ from portal.accounts.access import reads_everything
 from portal.audit.actors import page_actor
 from portal.audit.models import AuditRecord
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
+from portal.lib.forms import refusal_shown
 from portal.lib.given import reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 GET_POST = ["GET", "HEAD", "POST"]
 SHOWN = 20
@@ -76,7 +76,7 @@ def create(request: HttpRequest) -> HttpResponseBase:
     form = ChannelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        try:
+        with refusal_shown(form):
             made = alert_channel_create(
                 actor=page_actor(request),
                 now=now(),
@@ -85,9 +85,6 @@ def create(request: HttpRequest) -> HttpResponseBase:
                 target=data["target"],
                 reason=data["reason"],
             )
-        except DomainError as error:
-            _errors(form, error)
-        else:
             return _page(request, made.channel, made)
     context = {"nav": "alerts", "form": form, "channel": None}
     return page(request, "pools/alert_channel_form.html", context, status=422 if form.errors else 200)
@@ -102,7 +99,7 @@ def edit(request: HttpRequest, channel_id: int) -> HttpResponseBase:
     form = ChannelForm(request.POST if request.method == "POST" else None, initial=initial, channel=found)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        try:
+        with refusal_shown(form):
             alert_channel_change(
                 actor=page_actor(request),
                 now=now(),
@@ -111,20 +108,12 @@ def edit(request: HttpRequest, channel_id: int) -> HttpResponseBase:
                 target=data["target"],
                 reason=data["reason"],
             )
-        except DomainError as error:
-            _errors(form, error)
-        else:
             record = AuditRecord.objects.filter(object_type="pools.alertchannel", object_id=str(channel_id)).first()
             undo = reverse("alert-channel-restore", args=[channel_id, record.pk]) if record else ""
             note(request, f"“{data['name']}” was changed.", undo=undo)
             return redirect("alert-channel", channel_id)
     context = {"nav": "alerts", "form": form, "channel": found}
     return page(request, "pools/alert_channel_form.html", context, status=422 if form.errors else 200)
-
-
-def _errors(form: ChannelForm, error: DomainError) -> None:
-    for name, sentence in (error.fields or {"name": error.sentence}).items():
-        form.add_error(name if name in form.fields else None, sentence)
 
 
 @operators_only
@@ -188,12 +177,7 @@ def delete(request: HttpRequest, channel_id: int) -> HttpResponseBase:
 @require_POST
 def retry(request: HttpRequest, delivery_id: int) -> HttpResponseBase:
     """Tries a failed message again."""
-    try:
+    with refusal_noted(request):
         delivery_retry(actor=page_actor(request), now=now(), delivery_id=delivery_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise Http404(error.sentence) from error
-        note(request, error.sentence, bad=True)
-    else:
         note(request, "It is tried again within seconds.")
     return redirect("alert-delivery", delivery_id)

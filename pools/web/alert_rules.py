@@ -39,7 +39,7 @@ from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import number_of, reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 SHOWN_POOLS = 12
 FRESH = {"metric": "headroom", "warning": "10", "hysteresis": "5", "for_seconds": 60, "enabled": True}
@@ -230,11 +230,8 @@ def mute(request: HttpRequest, rule_id: int) -> HttpResponseBase:
         return redirect("alert-rule", rule_id)
     before = found.muted_until if found.muted_until and found.muted_until > moment else None
     reason = reason_of(request)
-    try:
+    with refusal_noted(request):
         alert_rule_mute(actor=page_actor(request), now=moment, rule_id=rule_id, until=until, reason=reason)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"“{found.name}” is muted until {until:%Y-%m-%d %H:%M} UTC.", undo=_mute_back(rule_id, before))
     return redirect("alert-rule", rule_id)
 
@@ -290,15 +287,13 @@ def restore(request: HttpRequest, rule_id: int, number: int) -> HttpResponseBase
     ).first()
     if record is None:
         raise Http404("There is no such change to take back.")
-    try:
+    with refusal_noted(request):
         made = alert_rule_change(
             actor=page_actor(request), now=now(), rule_id=rule_id, given=input_of(record.before), reason="Undone."
         )
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-        return redirect("alerts")
-    note(request, f"“{made.name}” has the terms it had before.")
-    return redirect("alert-rule", rule_id)
+        note(request, f"“{made.name}” has the terms it had before.")
+        return redirect("alert-rule", rule_id)
+    return redirect("alerts")
 
 
 @operators_only

@@ -33,7 +33,7 @@ from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 RENAMED = {"cap": "cap_tokens_per_second"}
 """Fields of the services → fields of the form."""
@@ -240,11 +240,8 @@ def suspend(request: HttpRequest, slug: str) -> HttpResponseBase:
 def resume(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Puts a suspended one back, if it still fits."""
     row, reason = entitlement_of(slug), reason_of(request, 300)
-    try:
+    with refusal_noted(request):
         entitlement_resume(actor=page_actor(request), now=now(), entitlement_id=row.pk, reason=reason)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         _note(request, row, f"{slug} is resumed: bound again as soon as it fits.")
     return redirect("entitlement", slug=slug)
 
@@ -268,10 +265,7 @@ def end(request: HttpRequest, slug: str) -> HttpResponseBase:
 def undo(request: HttpRequest, slug: str, record_id: int) -> HttpResponseBase:
     """Takes the last deed back."""
     row, moment = entitlement_of(slug), now()
-    try:
+    with refusal_noted(request):
         entitlement_undo(actor=page_actor(request), now=moment, entitlement_id=row.pk, record_id=record_id)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"Undone: {slug} is as it was before.")
     return redirect("entitlement", slug=slug)

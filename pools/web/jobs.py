@@ -22,9 +22,8 @@ from pools.web.lists import cut
 from portal.accounts.access import operates, reads_everything
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
 from portal.lib.given import number_of, reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 ITEMS = 100
 STOP_POLLING = 286
@@ -155,13 +154,8 @@ def differences(item: BulkItem) -> list[tuple[str, str, Any, Any]]:
 @require_POST
 def cancel(request: HttpRequest, job_id: int) -> HttpResponseBase:
     """Ends a job after the item it is at."""
-    try:
+    with refusal_noted(request):
         bulk_cancel(actor=page_actor(request), now=now(), job_id=job_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"Job #{job_id} ends after the entitlement it is at; what was done stays done.")
     return redirect("bulk-job", job_id=job_id)
 
@@ -170,19 +164,12 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponseBase:
 @require_POST
 def undo(request: HttpRequest, job_id: int) -> HttpResponseBase:
     """Takes a job back, as a job of its own."""
-    try:
+    with refusal_noted(request):
         made = bulk_undo(actor=page_actor(request), now=now(), job_id=job_id, reason=reason_of(request))
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-        return redirect("bulk-job", job_id=job_id)
-    note(
-        request,
-        f"Job #{made.pk} puts back what job #{job_id} changed.",
-        undo=reverse("bulk-job-cancel", args=[made.pk]),
-    )
-    return redirect("bulk-job", job_id=made.pk)
+        back = reverse("bulk-job-cancel", args=[made.pk])
+        note(request, f"Job #{made.pk} puts back what job #{job_id} changed.", undo=back)
+        return redirect("bulk-job", job_id=made.pk)
+    return redirect("bulk-job", job_id=job_id)
 
 
 @reads_everything

@@ -21,10 +21,9 @@ from portal.accounts.choices import KeyKind, TenantRole, TenantState
 from portal.accounts.models import ApiKey, Tenant
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
-from portal.lib.forms import refused
+from portal.lib.forms import refusal_shown
 from portal.lib.given import text_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 from portal.people.web.common import me
 
 DAYS = (("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"), ("day", "On a day"))
@@ -137,7 +136,7 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     admin = may_in_tenant(me(request), tenant, TenantRole.ADMIN, change=True)
     form, moment = KeyForm(request.POST, admin=admin), now()
     if form.is_valid():
-        try:
+        with refusal_shown(form):
             made = key_create(
                 actor=page_actor(request),
                 now=moment,
@@ -146,9 +145,6 @@ def create(request: HttpRequest, tenant: Tenant) -> HttpResponse:
                 kind=form.cleaned_data.get("kind", KeyKind.GATEWAY),
                 expires_at=form.end(moment),
             )
-        except DomainError as error:
-            refused(form, error)
-        else:
             undo = reverse("tenant-key-revoke", args=[tenant.slug, made.key.pk])
             note(request, f"{made.key.name} is made.", undo=undo)
             return _page(request, tenant, status=201, made=made)
@@ -162,16 +158,14 @@ def rotate(request: HttpRequest, tenant: Tenant, key_id: int) -> HttpResponseBas
     """A successor, shown here and nowhere else; the old key works on for the chosen time."""
     old, hours = _key(request, tenant, key_id), request.POST.get("overlap", "24")
     overlap = timedelta(hours=int(hours) if hours in dict(OVERLAPS) else 24)
-    try:
+    with refusal_noted(request):
         made = key_rotate(actor=page_actor(request), now=now(), key_id=old.pk, overlap=overlap)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-        return redirect("tenant-keys", slug=tenant.slug)
-    record = rotation_of(old) if overlap else None
-    undo = reverse("tenant-key-undo", args=[tenant.slug, record.pk]) if record is not None else ""
-    note(request, f"{old.name} is rotated.", undo=undo)
-    old.refresh_from_db()
-    return _page(request, tenant, status=201, made=made, old=old)
+        record = rotation_of(old) if overlap else None
+        undo = reverse("tenant-key-undo", args=[tenant.slug, record.pk]) if record is not None else ""
+        note(request, f"{old.name} is rotated.", undo=undo)
+        old.refresh_from_db()
+        return _page(request, tenant, status=201, made=made, old=old)
+    return redirect("tenant-keys", slug=tenant.slug)
 
 
 @tenant_page(TenantRole.MEMBER, change=True)
@@ -182,12 +176,9 @@ def end(request: HttpRequest, tenant: Tenant, key_id: int) -> HttpResponseBase:
     if not form.is_valid():
         note(request, " ".join(str(error) for errors in form.errors.values() for error in errors), bad=True)
         return redirect("tenant-keys", slug=tenant.slug)
-    try:
+    with refusal_noted(request):
         ends = form.end(moment)
         record = key_expiry_set(actor=page_actor(request), now=moment, key_id=key.pk, expires_at=ends)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         undo = reverse("tenant-key-undo", args=[tenant.slug, record.pk]) if record is not None else ""
         said = f"expires on {ends:%Y-%m-%d at %H:%M} UTC" if ends else "does not expire"
         note(request, f"{key.name} {said}.", undo=undo)
@@ -198,13 +189,8 @@ def end(request: HttpRequest, tenant: Tenant, key_id: int) -> HttpResponseBase:
 @require_POST
 def undo(request: HttpRequest, tenant: Tenant, record_id: int) -> HttpResponseBase:
     """Takes a rotation or another end back."""
-    try:
+    with refusal_noted(request):
         key = key_undo(actor=page_actor(request), now=now(), tenant=tenant, record_id=record_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"{key.name} is as it was before.")
     return redirect("tenant-keys", slug=tenant.slug)
 

@@ -20,10 +20,9 @@ from portal.accounts.choices import TenantRole
 from portal.accounts.models import Membership, Tenant, User
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
-from portal.lib.forms import refused
+from portal.lib.forms import refusal_shown
 from portal.lib.given import text_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 from portal.people.invitations import (
     NewInvitation,
     invitation_create,
@@ -83,11 +82,8 @@ def invite(request: HttpRequest, tenant: Tenant) -> HttpResponseBase:
     """A one-time link to an address; shown here when no mail server would bring it."""
     form = InviteForm(request.POST)
     if form.is_valid():
-        try:
+        with refusal_shown(form):
             made = invitation_create(actor=page_actor(request), now=now(), tenant=tenant, **form.cleaned_data)
-        except DomainError as error:
-            refused(form, error)
-        else:
             return _invited(request, tenant, made)
     return _page(request, tenant, form, 422)
 
@@ -106,11 +102,8 @@ def _invited(request: HttpRequest, tenant: Tenant, made: NewInvitation) -> HttpR
 def role(request: HttpRequest, tenant: Tenant, user_id: int) -> HttpResponseBase:
     """Another role."""
     user, wanted = _member(tenant, user_id), request.POST.get("role", "")
-    try:
+    with refusal_noted(request):
         membership_set(actor=page_actor(request), now=now(), tenant=tenant, user=user, role=wanted)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         said = f"{user.email} is {TenantRole(wanted).label.split(':')[0].lower()} from now on."
         note(request, said, undo=_undo(tenant, user))
     return redirect("tenant-members", slug=tenant.slug)
@@ -121,11 +114,8 @@ def role(request: HttpRequest, tenant: Tenant, user_id: int) -> HttpResponseBase
 def remove(request: HttpRequest, tenant: Tenant, user_id: int) -> HttpResponseBase:
     """Takes somebody out; who takes themselves out leaves the tenant's pages."""
     user = _member(tenant, user_id)
-    try:
+    with refusal_noted(request):
         membership_end(actor=page_actor(request), now=now(), tenant=tenant, user=user)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         if user.pk == me(request).pk and not user.reads_everything:
             note(request, f"You have left {tenant.name}.")
             return redirect("home")
@@ -137,13 +127,8 @@ def remove(request: HttpRequest, tenant: Tenant, user_id: int) -> HttpResponseBa
 @require_POST
 def undo(request: HttpRequest, tenant: Tenant, record_id: int) -> HttpResponseBase:
     """Takes the latest change of somebody's role back."""
-    try:
+    with refusal_noted(request):
         user, again = membership_undo(actor=page_actor(request), now=now(), tenant=tenant, record_id=record_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"{user.email} is {again} again." if again else f"{user.email} no longer belongs here.")
     return redirect("tenant-members", slug=tenant.slug)
 
@@ -161,13 +146,8 @@ def resend(request: HttpRequest, tenant: Tenant, number: int) -> HttpResponseBas
 @require_POST
 def revoke(request: HttpRequest, tenant: Tenant, number: int) -> HttpResponseBase:
     """The link stops working; offers to take that back."""
-    try:
+    with refusal_noted(request):
         row = invitation_revoke(actor=page_actor(request), now=now(), invitation_id=number, tenant=tenant)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         back = reverse("tenant-invitation-restore", args=[tenant.slug, number])
         note(request, f"The invitation of {row.email} is withdrawn.", undo=back)
     return redirect("tenant-members", slug=tenant.slug)
@@ -177,13 +157,8 @@ def revoke(request: HttpRequest, tenant: Tenant, number: int) -> HttpResponseBas
 @require_POST
 def restore(request: HttpRequest, tenant: Tenant, number: int) -> HttpResponseBase:
     """The link works again."""
-    try:
+    with refusal_noted(request):
         row = invitation_restore(actor=page_actor(request), now=now(), invitation_id=number, tenant=tenant)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"The invitation of {row.email} is open again.")
     return redirect("tenant-members", slug=tenant.slug)
 

@@ -52,7 +52,7 @@ from portal.audit.models import AuditRecord
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 
 class Moved(NamedTuple):
@@ -190,18 +190,14 @@ def restore(request: HttpRequest, slug: str) -> HttpResponseBase:
 def undo(request: HttpRequest, slug: str, record_id: int) -> HttpResponseBase:
     """Takes a deed on the pool back."""
     pool = pool_of(slug)
-    try:
+    with refusal_noted(request):
         deed = pool_undo(actor=page_actor(request), now=now(), pool_id=pool.pk, record_id=record_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-        return redirect("pool-settings", pool.slug)
-    if deed.pool.archived_at is not None:
-        note(request, f"{pool.name} is archived again.")
-        return redirect("pools")
-    note(request, f"{pool.name}: taken back.")
-    return redirect("pool", pool.slug)
+        if deed.pool.archived_at is not None:
+            note(request, f"{pool.name} is archived again.")
+            return redirect("pools")
+        note(request, f"{pool.name}: taken back.")
+        return redirect("pool", pool.slug)
+    return redirect("pool-settings", pool.slug)
 
 
 def _base(given: QueryDict, pool: Pool) -> dict[str, str]:

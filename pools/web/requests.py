@@ -28,7 +28,7 @@ from portal.accounts.access import operates, reads_everything
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 UNITS = ("tokens_per_second", "kv_bytes", "concurrency")
 LONGEST_TEXT = 200
@@ -129,13 +129,8 @@ def _undo_of(asked: EntitlementRequest) -> str:
 def undo(request: HttpRequest, request_id: int, record_id: int) -> HttpResponseBase:
     """Takes the decision back: the request waits again, and what an approval promised is as it was before."""
     asked, actor = request_of(request_id), page_actor(request)
-    try:
+    with refusal_noted(request):
         request_undo(actor=actor, now=now(), request_id=asked.pk, record_id=record_id, kinds=OPERATORS)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         back = "; what was promised is as it was before" if asked.state == RequestState.APPROVED else ""
         note(request, f"Taken back: request #{asked.pk} waits again{back}.")
     return redirect("request", request_id=asked.pk)

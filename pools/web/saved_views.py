@@ -15,8 +15,7 @@ from pools.services.saved_views import LONGEST_NAME, view_forget, view_keep
 from portal.accounts.access import reads_everything
 from portal.accounts.models import User
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
-from portal.lib.pages import note
+from portal.lib.pages import note, refusal_noted
 
 PAGE_NAME = "entitlements"
 MOST_VIEWS = 100
@@ -52,13 +51,10 @@ def view_save(request: HttpRequest) -> HttpResponseBase:
     user = cast(User, request.user)
     query = request.POST.get("query", "").lstrip("?")
     shared = request.POST.get("shared") == "1" and user.operates
-    try:
+    with refusal_noted(request):
         view = view_keep(
             user=user, page=PAGE_NAME, name=request.POST.get("name", ""), query=query, shared=shared, now=now()
         )
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         undo = reverse("entitlements-view-delete", args=[view.pk])
         note(request, f"The view “{view.name}” is kept{' for everybody' if shared else ''}.", undo=undo)
     return _back(query)

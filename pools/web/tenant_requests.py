@@ -27,7 +27,8 @@ from portal.accounts.models import Tenant, User
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
-from portal.lib.pages import note, page
+from portal.lib.forms import refusal_shown
+from portal.lib.pages import note, page, refusal_noted
 
 MOST_SHOWN = 100
 
@@ -85,7 +86,7 @@ def requests(request: HttpRequest, tenant: Tenant) -> HttpResponseBase:
 def _ask(request: HttpRequest, tenant: Tenant) -> HttpResponseBase:
     form = AskForm(request.POST)
     if form.is_valid():
-        try:
+        with refusal_shown(form):
             request_create(
                 actor=page_actor(request),
                 now=now(),
@@ -94,10 +95,6 @@ def _ask(request: HttpRequest, tenant: Tenant) -> HttpResponseBase:
                 asked=form.asked,
                 reason=form.cleaned_data["reason"],
             )
-        except DomainError as error:
-            for name, sentence in (error.fields or {"": error.sentence}).items():
-                form.add_error(name if name in form.fields else None, sentence)
-        else:
             note(request, "Your request is with the operators; you see here what becomes of it.")
             return redirect("tenant-requests", slug=tenant.slug)
     return _page(request, tenant, form, _held(tenant), status=422)
@@ -169,11 +166,8 @@ def check(request: HttpRequest, tenant: Tenant) -> HttpResponse:
 def withdraw(request: HttpRequest, tenant: Tenant, request_id: int) -> HttpResponseBase:
     """Takes an open request back."""
     _own(tenant, request_id)
-    try:
+    with refusal_noted(request):
         request_withdraw(actor=page_actor(request), now=now(), request_id=request_id)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         record = last_decision(request_id)
         undo_at = reverse("tenant-request-undo", args=[tenant.slug, request_id, record.pk]) if record else ""
         note(request, "The request is withdrawn; ask again at any time.", undo=undo_at)
@@ -185,13 +179,8 @@ def withdraw(request: HttpRequest, tenant: Tenant, request_id: int) -> HttpRespo
 def undo(request: HttpRequest, tenant: Tenant, request_id: int, record_id: int) -> HttpResponseBase:
     """Lets a request that was withdrawn wait again. What an operator decided is not the tenant's to take back."""
     _own(tenant, request_id)
-    try:
+    with refusal_noted(request):
         request_undo(actor=page_actor(request), now=now(), request_id=request_id, record_id=record_id, kinds=TENANTS)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, "Your request waits for an operator again.")
     return redirect("tenant-requests", slug=tenant.slug)
 

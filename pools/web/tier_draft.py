@@ -17,8 +17,7 @@ from pools.web.tiers import tier_of
 from portal.accounts.access import operates
 from portal.accounts.models import User
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
-from portal.lib.pages import note
+from portal.lib.pages import note, refusal_noted
 
 
 def draft_keep(
@@ -48,16 +47,13 @@ def draft_discard(request: HttpRequest, tier: Tier) -> HttpResponseBase:
 def draft_undo(request: HttpRequest, slug: str, revision: int) -> HttpResponseBase:
     """Takes the last deed on one's own draft back."""
     tier = tier_of(slug)
-    try:
+    with refusal_noted(request):
         draft = tier_draft_undo(user=cast(User, request.user), now=now(), tier=tier, revision=revision)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-        return redirect("tier", tier.slug)
-    if draft.gone:
-        note(request, "Your draft is gone again.", undo=_undo_of(tier, draft))
-        return redirect("tier", tier.slug)
-    note(request, "Your draft is as it was before.", undo=_undo_of(tier, draft))
-    return redirect("tier-edit" if tier.archived_at is None else "tier", tier.slug)
+        said = "Your draft is gone again." if draft.gone else "Your draft is as it was before."
+        note(request, said, undo=_undo_of(tier, draft))
+        if not draft.gone and tier.archived_at is None:
+            return redirect("tier-edit", tier.slug)
+    return redirect("tier", tier.slug)
 
 
 def _undo_of(tier: Tier, draft: TierDraft) -> str:

@@ -26,7 +26,7 @@ from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import number_of, reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 
 def side_by_side(one: TierTerms, other: TierTerms) -> list[tuple[str, list[tuple[str, str, str, bool]]]]:
@@ -178,10 +178,7 @@ def plan_again(request: HttpRequest, slug: str, number: int) -> HttpResponseBase
 
 def done(request: HttpRequest, tier: Tier, deed: Callable[[], str], undo: str = "") -> HttpResponseBase:
     """Does a deed of the tier's page and says so there, or why not."""
-    try:
+    with refusal_noted(request):
         said = deed()
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         note(request, said, undo=undo)
     return redirect("tier", tier.slug)

@@ -26,7 +26,7 @@ from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 LONGEST_NAME = 200
 
@@ -165,13 +165,11 @@ def archive(request: HttpRequest, slug: str) -> HttpResponseBase:
     if not just_made and request.POST.get("confirm", "").strip() != found.slug:
         note(request, f"Nothing was archived: type {found.slug} to confirm.", bad=True)
         return redirect("tier", found.slug)
-    try:
+    with refusal_noted(request):
         tier_archive(actor=page_actor(request), now=now(), tier_id=found.pk, reason=reason_of(request))
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-        return redirect("tier", found.slug)
-    note(request, f"{found.name} is archived.", undo=reverse("tier-restore", args=[found.slug]))
-    return redirect("tiers")
+        note(request, f"{found.name} is archived.", undo=reverse("tier-restore", args=[found.slug]))
+        return redirect("tiers")
+    return redirect("tier", found.slug)
 
 
 @operates

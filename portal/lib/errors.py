@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -24,3 +25,17 @@ class DomainError(Exception):
 
     def __str__(self) -> str:
         return f"{self.sentence} ({self.code})"
+
+
+class Answering:
+    """A block that a refused deed ends: ``answer`` takes the refusal and says whether it has answered it."""
+
+    def __init__(self, answer: Callable[[DomainError], bool]) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> None:
+        """The deed begins."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """True: the refusal is answered, the view goes on."""
+        return isinstance(error, DomainError) and self._answer(error)

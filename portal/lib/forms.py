@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 
-from portal.lib.errors import DomainError
+from portal.lib.errors import Answering, DomainError
 
 
 def refused(form: forms.Form, error: DomainError, *, prefix: str = "") -> None:
@@ -17,3 +17,14 @@ def refused(form: forms.Form, error: DomainError, *, prefix: str = "") -> None:
     } or {"": error.sentence}
     for name, sentence in own.items():
         form.add_error(name if name in form.fields else None, sentence)
+
+
+def refusal_shown(form: forms.Form) -> Answering:
+    """For a deed with the answer to its success: a refusal ends the block and stands in the form, which is shown again
+    behind it."""
+
+    def shown(error: DomainError) -> bool:
+        refused(form, error)
+        return True
+
+    return Answering(shown)

@@ -9,6 +9,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from portal.lib.errors import Answering, DomainError
+
 
 def page(
     request: HttpRequest,
@@ -43,3 +45,15 @@ def json_text(text: bytes | str, *, status: int = 200) -> HttpResponse:
 def note(request: HttpRequest, text: str, *, undo: str = "", bad: bool = False) -> None:
     """A toast on the next page. ``undo`` is the address of a POST that takes the deed back; the toast offers it."""
     (messages.error if bad else messages.success)(request, text, extra_tags=f"undo:{undo}" if undo else "")
+
+
+def refusal_noted(request: HttpRequest) -> Answering:
+    """For a deed with a note of its success: a refusal ends the block, is the note instead, and the view goes on behind
+    it. What is not there stays a page that is not there."""
+
+    def noted(error: DomainError) -> bool:
+        if error.status != 404:
+            note(request, error.sentence, bad=True)
+        return error.status != 404
+
+    return Answering(noted)

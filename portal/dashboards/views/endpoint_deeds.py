@@ -31,7 +31,7 @@ from portal.dashboards.endpoint_reads import Served, served_lately
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import number_of, reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 HELD_FOR = timedelta(hours=1)
 
@@ -99,16 +99,11 @@ def resume(request: HttpRequest, slug: str, endpoint_id: int) -> HttpResponseBas
     pool = pool_for_change(slug)
     endpoint = _endpoint(pool, endpoint_id)
     held = number_of(request.GET.get("override", ""))
-    try:
+    with refusal_noted(request):
         with transaction.atomic():
             endpoint_resume(actor=page_actor(request), now=now(), endpoint_id=endpoint.pk)
             if held is not None:
                 pool_undo(actor=page_actor(request), now=now(), pool_id=pool.pk, record_id=held)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"{endpoint.name} serves again.")
     return redirect("pool", pool.slug)
 

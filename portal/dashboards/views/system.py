@@ -31,8 +31,7 @@ from portal.dashboards.system_figures import tick_lag
 from portal.dashboards.system_settings import settings_shown
 from portal.dashboards.views.common import json, page
 from portal.lib.clock import now, now_ms
-from portal.lib.errors import DomainError
-from portal.lib.pages import note
+from portal.lib.pages import note, refusal_noted
 
 MOST_POOLS = 2000
 MOST_SHOWN = 100
@@ -171,12 +170,9 @@ def charts(request: HttpRequest) -> HttpResponse:
 def recount(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Makes a pool's counters follow its live reservations again."""
     pool = get_object_or_404(Pool, slug=slug)
-    try:
+    with refusal_noted(request):
         before = counters_recount(
             actor=page_actor(request), now=now(), pool=pool, reason="Asked for on the System page."
         )
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"{pool.slug} was counted anew: {before.live:,} live requests, drift was {before.sequences:,}.")
     return redirect("system")

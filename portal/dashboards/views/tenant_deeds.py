@@ -25,8 +25,8 @@ from portal.dashboards.tenant_tabs import badges, living
 from portal.dashboards.tenants_now import tenants_now
 from portal.lib.clock import now, now_ms
 from portal.lib.errors import DomainError
-from portal.lib.forms import refused
-from portal.lib.pages import note, page
+from portal.lib.forms import refusal_shown, refused
+from portal.lib.pages import note, page, refusal_noted
 from portal.people.invitations import invitation_list
 
 form_page = require_http_methods(["GET", "HEAD", "POST"])
@@ -73,13 +73,8 @@ def edit(request: HttpRequest, slug: str) -> HttpResponseBase:
 def undo(request: HttpRequest, slug: str, record_id: int) -> HttpResponseBase:
     """Puts the details back to what they were before one edit."""
     tenant = get_object_or_404(Tenant, slug=slug)
-    try:
+    with refusal_noted(request):
         back = tenant_change_undo(actor=page_actor(request), now=now(), tenant_id=tenant.pk, record_id=record_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"{back.name} is as it was before.")
     return redirect("tenant", slug=slug)
 
@@ -97,7 +92,7 @@ def suspend(request: HttpRequest, slug: str) -> HttpResponseBase:
     if request.method == "POST":
         status = 422
         if form.is_valid():
-            try:
+            with refusal_shown(form):
                 tenant_suspend(
                     actor=page_actor(request),
                     now=now(),
@@ -105,9 +100,6 @@ def suspend(request: HttpRequest, slug: str) -> HttpResponseBase:
                     reason=form.cleaned_data["reason"],
                     end_running=form.cleaned_data["running"] == "end",
                 )
-            except DomainError as error:
-                refused(form, error)
-            else:
                 said = f"{tenant.name} is suspended; gateways refuse its keys within a second."
                 note(request, said, undo=reverse("tenants-resume", args=[slug]))
                 return redirect("tenant", slug=slug)
@@ -134,18 +126,15 @@ def stakes(tenant: Tenant) -> dict[str, Any]:
 def resume(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Lets it send again; names what could not be resumed."""
     tenant = get_object_or_404(Tenant, slug=slug)
-    try:
+    with refusal_noted(request):
         done = tenant_resume(actor=page_actor(request), now=now(), tenant_id=tenant.pk)
-    except DomainError as error:
-        note(request, error.sentence, bad=True)
-        return redirect("tenant", slug=slug)
-    many = f"{done.resumed} entitlement{'' if done.resumed == 1 else 's'}"
-    back = f"{reverse('tenants-suspend', args=[slug])}?undo=1"
-    note(request, f"{tenant.name} is resumed; {many} will be bound again.", undo=back)
-    for stayed, sentence in done.stayed[:5]:
-        note(request, f"{stayed} stays suspended: {sentence}", bad=True)
-    if len(done.stayed) > 5:
-        note(request, f"{len(done.stayed) - 5} more stay suspended; see its entitlements.", bad=True)
+        many = f"{done.resumed} entitlement{'' if done.resumed == 1 else 's'}"
+        back = f"{reverse('tenants-suspend', args=[slug])}?undo=1"
+        note(request, f"{tenant.name} is resumed; {many} will be bound again.", undo=back)
+        for stayed, sentence in done.stayed[:5]:
+            note(request, f"{stayed} stays suspended: {sentence}", bad=True)
+        if len(done.stayed) > 5:
+            note(request, f"{len(done.stayed) - 5} more stay suspended; see its entitlements.", bad=True)
     return redirect("tenant", slug=slug)
 
 
@@ -173,11 +162,8 @@ def offboard(request: HttpRequest, slug: str) -> HttpResponseBase:
     if request.method == "POST":
         status = 422
         if form.is_valid():
-            try:
+            with refusal_shown(form):
                 done = tenant_offboard(actor=page_actor(request), now=moment, tenant_id=tenant.pk, **form.cleaned_data)
-            except DomainError as error:
-                refused(form, error)
-            else:
                 ended = f": {done.words} ended" if done.words else ""
                 note(request, f"{tenant.name} is offboarded{ended}. Its history stays.")
                 return redirect("tenant", slug=slug)

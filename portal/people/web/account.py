@@ -16,7 +16,7 @@ from portal.accounts.access import signed_in
 from portal.accounts.models import Membership, User
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
+from portal.lib.forms import refusal_shown
 from portal.lib.pages import note, page
 from portal.people.account import LONGEST_NAME, profile_update, sessions_end, zones
 from portal.people.agents import agent_words
@@ -49,12 +49,8 @@ def account(request: HttpRequest) -> HttpResponse:
         return page(request, "people/account.html", _context(request, user, form))
     form = ProfileForm(request.POST)
     if form.is_valid():
-        try:
+        with refusal_shown(form):
             profile_update(actor=page_actor(request), now=now(), user=user, **form.cleaned_data)
-        except DomainError as error:
-            for name, sentence in error.fields.items():
-                form.add_error(name, sentence)
-        else:
             note(request, "Kept.")
             return redirect("account")
     return page(request, "people/account.html", _context(request, user, form), status=422)

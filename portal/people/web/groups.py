@@ -19,6 +19,7 @@ from portal.accounts.models import GroupRule
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.forms import refusal_shown
 from portal.lib.given import number_of, text_of
 from portal.lib.pages import note, page
 from portal.people.groups import group_rule_add, group_rule_remove, terms
@@ -63,14 +64,10 @@ def add(request: HttpRequest) -> HttpResponse:
             form.add_error("tenant", "A platform role is for all tenants; leave this empty.")
         else:
             given = {"role": value} if kind == "t" else {"platform_role": value}
-            try:
+            with refusal_shown(form):
                 row = group_rule_add(
                     actor=page_actor(request), now=now(), group=form.cleaned_data["group"], tenant=tenant, **given
                 )
-            except DomainError as error:
-                for name, sentence in error.fields.items() or [(None, error.sentence)]:
-                    form.add_error(name if name in form.fields else None, sentence)
-            else:
                 undo = reverse("people-group-remove", args=[row.pk])
                 note(request, f"“{row.group}” counts at the next sign-in of its people.", undo=undo)
                 return redirect("people-groups")

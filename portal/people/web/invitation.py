@@ -20,6 +20,7 @@ from portal.accounts.invitations import invitation_for
 from portal.accounts.models import Invitation, User
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
+from portal.lib.forms import refused
 from portal.lib.pages import note, page
 from portal.people.invitations import invitation_accept, invitation_join
 
@@ -72,8 +73,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponseBase:
         except DomainError as error:
             if not error.fields:
                 raise
-            for name, sentence in error.fields.items():
-                form.add_error(name, sentence)
+            refused(form, error)
         else:
             entered: HttpResponseBase = perform_login(request, Login(user=made, redirect_url=_landing(row)))
             return entered

@@ -15,7 +15,7 @@ from portal.accounts.access import administers
 from portal.accounts.choices import PlatformRole
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
-from portal.lib.errors import DomainError
+from portal.lib.forms import refusal_shown
 from portal.lib.pages import note, page
 from portal.people.invitations import (
     NewInvitation,
@@ -45,12 +45,8 @@ def invite(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return page(request, "people/invite.html", {"nav": "people", "form": form})
     if form.is_valid():
-        try:
+        with refusal_shown(form):
             made = invitation_create(actor=page_actor(request), now=now(), **form.cleaned_data)
-        except DomainError as error:
-            for name, sentence in error.fields.items() or [(None, error.sentence)]:
-                form.add_error(name if name in form.fields else None, sentence)
-        else:
             return _done(request, made)
     return page(request, "people/invite.html", {"nav": "people", "form": form}, status=422)
 
