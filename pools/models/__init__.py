@@ -16,6 +16,7 @@ from pools.models.fairness import FairnessSample, FairnessSpan
 from pools.models.jobs import BulkItem, BulkJob
 from pools.models.pools import CapacityProfile, Endpoint, Pool
 from pools.models.requests import EntitlementRequest
+from pools.models.rolling import RollingRestart
 from pools.models.samples import (
     AdviceHour,
     EntitlementHour,
@@ -52,6 +53,7 @@ __all__ = [
     "PoolMinute",
     "PoolSample",
     "Reading",
+    "RollingRestart",
     "RollupMark",
     "SavedView",
     "ScalingDecision",

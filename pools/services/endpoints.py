@@ -19,6 +19,7 @@ from pools.models import CapacityProfile, Endpoint, Pool
 from pools.providers.base import Provider
 from pools.providers.metrics import Scrape, scrape_all
 from pools.services.configuring import counters_configure
+from pools.services.endpoint_rolling import rolling_step
 from pools.services.endpoint_rows import ALIVE, SUPPLY, endpoint_set
 from pools.services.providing import provider_of, spec_of
 from pools.services.routes import route_publish
@@ -65,6 +66,7 @@ def endpoints_reconcile(pool_id: int, now: datetime, scrapes: Mapping[str, Scrap
 
     ``scrapes`` are fresh ones of :func:`endpoints_scrape`; without them the pool is scraped here.
     """
+    rolling_step(pool_id, now)
     pool = Pool.objects.select_related("current_profile").filter(pk=pool_id).first()
     profile = pool.current_profile if pool is not None else None
     if pool is None or profile is None:

@@ -26,7 +26,7 @@ from pools.services.preview_compare import HOURS_A_MONTH, NOTICEABLE, Flags, mon
 from pools.services.preview_types import Triple
 from pools.services.promises import degraded_by
 from pools.services.store import counters
-from pools.services.supply import promises_of, supply_of
+from pools.services.supply import capacity_less, promises_of, ready_rates, supply_of
 from pools.services.tick_decide import PoolResult, freeze, limits_decide, memory_recall
 from pools.services.tick_terms import TickTerms, terms_many
 from portal.lib.errors import DomainError
@@ -215,8 +215,7 @@ def _row(
 
 def capacity_without(pool: Pool, endpoint_rate: Rate) -> Rate:
     """What is ready without one of its replicas."""
-    ready = supply_of(pool).ready
-    return Rate(*(max(0, has - own) for has, own in zip(ready.as_tuple(), endpoint_rate.as_tuple(), strict=True)))
+    return capacity_less(ready_rates(pool.pk), endpoint_rate)
 
 
 def capacity_with(pool: Pool, replicas: int, *, anew: bool = False) -> Rate:

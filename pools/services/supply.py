@@ -32,6 +32,12 @@ def ready_rates(pool_id: int) -> list[Rate]:
     return [Rate(*row) for row in rows]
 
 
+def capacity_less(rates: Iterable[Rate], away: Rate) -> Rate:
+    """Capacity of replicas without one of them."""
+    whole = pool_capacity(list(rates)).as_tuple()
+    return Rate(*(max(0, has - own) for has, own in zip(whole, away.as_tuple(), strict=True)))
+
+
 def supply_of(pool: Pool) -> Supply:
     """Ready capacity, one more replica's capacity, and the counts."""
     ready = ready_rates(pool.pk)

@@ -22,10 +22,12 @@ class Served(NamedTuple):
     last: datetime
 
 
-def served_lately(pool_id: int, endpoint_id: int, now: datetime) -> list[Served]:
-    """Tenants with requests on the endpoint in the last five minutes, most first. Two queries."""
+def served_lately(pool_id: int, endpoint_id: int | None, now: datetime) -> list[Served]:
+    """Tenants with requests on the endpoint (None: on any of the pool) in the last five minutes, most first. Two
+    queries."""
+    events = UsageEvent.objects.filter(settled_at__gte=now - LATELY, pool_id=pool_id)
     rows = (
-        UsageEvent.objects.filter(settled_at__gte=now - LATELY, pool_id=pool_id, endpoint_id=endpoint_id)
+        (events if endpoint_id is None else events.filter(endpoint_id=endpoint_id))
         .values_list("tenant_id")
         .annotate(requests=Count("event_id"), last=Max("settled_at"))
         .order_by("-requests", "tenant_id")[:MOST]

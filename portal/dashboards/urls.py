@@ -5,7 +5,16 @@ from __future__ import annotations
 from django.urls import path
 
 from portal.dashboards import fair_urls, tenant_urls, watch_urls
-from portal.dashboards.views import endpoint_deeds, pool, pool_charts, search, tenant, tenant_usage, tier_shadow
+from portal.dashboards.views import (
+    endpoint_deeds,
+    pool,
+    pool_charts,
+    rolling,
+    search,
+    tenant,
+    tenant_usage,
+    tier_shadow,
+)
 
 urlpatterns = [
     path("search/", search.results, name="search"),
@@ -19,6 +28,8 @@ urlpatterns = [
     path("pools/<slug:slug>/endpoints/", pool.endpoints, name="pool-endpoints"),
     path("pools/<slug:slug>/decisions/", pool.decisions, name="pool-decisions"),
     path("pools/<slug:slug>/rows/", pool.rows, name="pool-rows"),
+    path("pools/<slug:slug>/endpoints/rolling/", rolling.ask, name="pool-rolling"),
+    path("pools/<slug:slug>/endpoints/rolling/<int:rolling_id>/cancel/", rolling.cancel, name="pool-rolling-cancel"),
     path("pools/<slug:slug>/endpoints/<int:endpoint_id>/resume/", endpoint_deeds.resume, name="pool-endpoint-resume"),
     path("pools/<slug:slug>/endpoints/<int:endpoint_id>/<slug:deed>/", endpoint_deeds.ask, name="pool-endpoint-ask"),
     *tenant_urls.urlpatterns,

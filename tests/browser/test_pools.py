@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pools.models import CapacityProfile, Endpoint, Pool
+from pools.services.endpoint_rolling import rolling_step
+from portal.lib.clock import now
 from tests.browser.conftest import Opens, Site
 from tests.browser.test_look import serious
 from tests.cast import promise, replica_ready, slots, tenant_make
@@ -94,6 +96,42 @@ def test_an_endpoint_is_drained_by_its_typed_name_and_taken_back(site: Site, ope
     expect(page.locator("#toasts")).to_contain_text("serves again")
     endpoint.refresh_from_db()
     assert (endpoint.state, endpoint.asked) == ("ready", "")
+    assert site.complaints == []
+
+
+def test_all_endpoints_are_restarted_one_by_one_with_visible_progress(site: Site, opens: Opens) -> None:
+    pool = site.world.pool
+    replica_ready(pool, 2)
+    Pool.objects.update(wanted_replicas=2)
+    Endpoint.objects.update(running=4, waiting=1)
+    page = opens(OLGA, "/pools/chat-8b/")
+    page.get_by_role("link", name="Restart all, one after the other").click()
+    dialog = page.locator("#deed-dialog")
+    expect(dialog).to_contain_text("Restart all 2 endpoints of chat-8b, one after the other?")
+    expect(dialog).to_contain_text("8 running, 2 waiting on 2 endpoints")
+    expect(dialog).to_contain_text("While one is away:")
+    assert serious(page) == []
+    button = dialog.get_by_role("button", name="Restart one by one")
+    expect(button).to_be_disabled()
+    dialog.locator("#deed-word").fill("chat-8b")
+    dialog.locator("#deed-reason").fill("new driver")
+    button.click()
+    expect(page.locator("#toasts")).to_contain_text("2 endpoints are restarted, one after the other")
+    rolling_step(pool.pk, now())
+    panel = page.locator(".rolling")
+    expect(panel).to_contain_text("Rolling restart: 0 of 2")
+    expect(panel).to_contain_text("chat-8b-1 takes no new request; 4 running and 1 waiting there end first.")
+    assert serious(page) == []
+    Endpoint.objects.filter(name="chat-8b-1").update(state="stopped", state_since=now())
+    new = replica_ready(pool, 3)
+    Endpoint.objects.filter(pk=new.pk).update(ordinal=0)
+    rolling_step(pool.pk, now())
+    expect(panel).to_contain_text("Rolling restart: 1 of 2")
+    expect(panel.locator("progress")).to_have_attribute("value", "1")
+    expect(panel.locator(".chip")).to_have_text("now chat-8b-2")
+    page.locator("#toasts").get_by_role("button", name="Undo").click()
+    expect(page.locator("#toasts")).to_contain_text("chat-8b-2 still finishes its restart; 0 of 2 were left alone")
+    expect(panel).to_contain_text("Rolling restart cancelled")
     assert site.complaints == []
 
 

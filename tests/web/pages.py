@@ -15,6 +15,7 @@ OPERATOR = {
     "pool profile new": "/pools/chat-8b/profiles/new/",
     "pool promise": "/pools/chat-8b/promise/?count=3&class=guaranteed&tokens=15&kv=64+MiB&slots=1",
     "pool hold": "/pools/chat-8b/hold/",
+    "pool rolling restart": "/pools/chat-8b/endpoints/rolling/",
     "tiers": "/tiers/",
     "tier": "/tiers/elastic/",
     "tier new": "/tiers/new/",

@@ -89,6 +89,8 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "pool-decisions": (READERS, NONE),
     "pool-rows": (READERS, NONE),
     "pool-endpoint-ask": (OPERATORS, OPERATORS),
+    "pool-rolling": (OPERATORS, OPERATORS),
+    "pool-rolling-cancel": (NONE, OPERATORS),
     "pool-endpoint-resume": (NONE, OPERATORS),
     "new-pool": (OPERATORS, OPERATORS),
     "new-pool-preview": (OPERATORS, NONE),

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from pools.models import Endpoint, Pool
+from pools.models import Endpoint, Entitlement, Pool, RollingRestart
+from pools.services.endpoint_rolling import rolling_step
 from portal.accounts.models import User
 from portal.dashboards.pool_rows import PAGE
-from tests.cast import promise, replica_ready, slots, tenant_make
+from portal.lib.clock import now
+from tests.cast import NOW, promise, replica_ready, slots, tenant_make
 from tests.portal_cast import publish
 from tests.web.conftest import Everybody
 
@@ -153,3 +155,63 @@ def test_charts_gather_the_many_as_others(crowd: Pool, everybody: Everybody, as_
     roles = [trace["meta"] for trace in found["use"]["data"]]
     assert len(found["rows"]) == 14 and {"role": "tenant", "tenant": 0} in roles
     assert any(trace["name"] == "59 others" for trace in found["use"]["data"])
+
+
+ROLLING = "/pools/chat-8b/endpoints/rolling/"
+
+
+def seen(client: Client, **given: str) -> dict[str, str]:
+    """What the dialog sends once the slug is typed."""
+    text = client.get(ROLLING, HTTP_HX_REQUEST="true").content.decode()
+    token = text.split('name="token" value="')[1].split('"')[0]
+    return {"token": token, "confirm": "chat-8b", "reason": "new driver", **given}
+
+
+def test_the_rolling_dialog_says_who_loses_what_while_one_is_away(olga: Client, everybody: Everybody) -> None:
+    replica_ready(everybody.world.pool, 2)
+    promise(everybody.world.pool, tenant_make("large"), everybody.world.alice.tier, slots(20))
+    Entitlement.objects.update(state="bound")
+    text = olga.get(ROLLING, HTTP_HX_REQUEST="true").content.decode()
+    assert "<html" not in text and "Restart all 2 endpoints of chat-8b, one after the other?" in text
+    assert '<b class="num">5</b> running, <b class="num">2</b> waiting on 2 endpoints' in text
+    assert "While one is away: 1 reserved promise could not be kept" in text and "at one more first" in text
+    assert "<html" in olga.get(ROLLING).content.decode(), "a page of its own without scripts"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rolling_restart_is_typed_shown_and_its_rest_left_alone(everybody: Everybody, as_: As) -> None:
+    client = as_(everybody.olga)
+    replica_ready(everybody.world.pool, 2)
+    Pool.objects.update(wanted_replicas=2)
+    refused = client.post(ROLLING, seen(client, confirm="chat"))
+    assert refused.status_code == 422 and "new driver" in refused.content.decode()
+    form = seen(client)
+    replica_ready(everybody.world.pool, 3)
+    stale = client.post(ROLLING, form)
+    assert stale.status_code == 412 and "moved after the preview was made" in stale.content.decode()
+    assert not RollingRestart.objects.exists()
+    assert client.post(ROLLING, seen(client)).status_code == 302
+    rolling_step(everybody.world.pool.pk, now())
+    page = client.get("/pools/chat-8b/").content.decode()
+    undo = f"{ROLLING}{RollingRestart.objects.get().pk}/cancel/"
+    assert page.count(f'action="{undo}"') == 2, "in the toast and beside the progress"
+    assert "Rolling restart: 0 of 3" in page and "now chat-8b-1" in page and "new driver" in page
+    assert "Leave the rest alone" not in as_(everybody.ada).get("/pools/chat-8b/").content.decode()
+    assert "runs already" in client.get(ROLLING).content.decode()
+    assert client.post(ROLLING, seen(client)).status_code == 409
+    Client().post(undo)
+    assert as_(everybody.ada).post(undo).status_code == 403
+    text = client.post(undo, follow=True).content.decode()
+    assert "2 of 3 were left alone" in text and "Rolling restart cancelled" in text
+    assert "cancelled already" in client.post(undo, follow=True).content.decode()
+    assert client.post(f"{ROLLING}999/cancel/").status_code == 404
+
+
+def test_a_rolling_restart_that_nobody_drives_says_so_and_an_old_one_is_gone(olga: Client) -> None:
+    olga.post(ROLLING, seen(olga))
+    assert "No worker has looked" not in olga.get("/pools/chat-8b/endpoints/").content.decode()
+    RollingRestart.objects.update(looked_at=NOW)
+    assert "No worker has looked at it since" in olga.get("/pools/chat-8b/endpoints/").content.decode()
+    RollingRestart.objects.update(state="done", ended_at=NOW)
+    text = olga.get("/pools/chat-8b/endpoints/").content.decode()
+    assert "Rolling restart" not in text and "Restart all, one after the other" in text

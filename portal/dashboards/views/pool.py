@@ -26,6 +26,7 @@ from portal.dashboards.overview_tiles import tight_words
 from portal.dashboards.pool_rows import MOST_LETTERS, table_page
 from portal.dashboards.series import DIMENSIONS, RANGES, dimension_of, gauges, range_of, state_sentence
 from portal.dashboards.views.common import page, recent
+from portal.dashboards.views.rolling import rolling_context
 from portal.lib.clock import now, now_ms
 from portal.lib.given import text_of
 from portal.lib.pages import json_text
@@ -134,7 +135,8 @@ def class_order(service_class: str) -> tuple[int, int]:
 
 
 def endpoint_context(found: Pool) -> dict[str, Any]:
-    """Endpoints that live, in the order of their numbers, then the latest that failed within a day."""
+    """Endpoints that live, in the order of their numbers, then the latest that failed within a day; a rolling restart
+    with how far it is."""
     living = Endpoint.objects.filter(pool=found).exclude(state__in=(EndpointState.STOPPED, EndpointState.FAILED))
     shown = list(living.select_related("profile").order_by("ordinal", "pk")[: MOST_ENDPOINTS + 1])
     failed = Endpoint.objects.filter(pool=found, state=EndpointState.FAILED, state_since__gt=now() - FAILED_FOR)
@@ -142,6 +144,7 @@ def endpoint_context(found: Pool) -> dict[str, Any]:
     return {
         "endpoints": shown[:MOST_ENDPOINTS] + latest,
         "more_endpoints": living.count() - MOST_ENDPOINTS if len(shown) > MOST_ENDPOINTS else 0,
+        **rolling_context(found),
     }
 
 
