@@ -36,6 +36,7 @@ from pools.services.tick import shard_tick
 from pools.services.tier_schedule import tiers_reconcile
 from pools.services.tier_spread import tiers_spread
 from portal.lib import clock
+from portal.lib.contention import contended
 from portal.lib.errors import DomainError
 from portal.lib.hot import hot
 from portal.lib.locks import store_lock
@@ -49,11 +50,11 @@ _silent: set[str] = set()
 
 @contextmanager
 def surviving(deed: str) -> Iterator[None]:
-    """A store that is away is logged once, not once a second; the next beat tries again."""
+    """A store that is away, a row that somebody holds: logged once, not once a second; the next beat tries again."""
     try:
         yield
     except AWAY as error:
-        if isinstance(error, DatabaseError):
+        if isinstance(error, DatabaseError) and not contended(error):
             books_failed()
         if deed not in _silent:
             _silent.add(deed)

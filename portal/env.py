@@ -47,6 +47,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATABASE_URL", "", "str", "PostgreSQL URL. Empty: the embedded PostgreSQL under VAR_DIR.", secret=True),
     Setting("REDIS_URL", "", "str", "Valkey or Redis URL. Empty: the embedded Valkey under VAR_DIR.", secret=True),
     Setting("DATABASE_POOL_SIZE", "8", "int", "Largest number of database connections per process.", low=1, high=200),
+    Setting("LOCK_TIMEOUT", "10", "float", "Seconds a statement waits for a row somebody holds.", low=0.1, high=600),
+    Setting(
+        "DATABASE_POOLER",
+        "0",
+        "bool",
+        "A pooler in transaction mode (PgBouncer) stands before PostgreSQL; see deploy.md.",
+    ),
     Setting("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "list", "Host names the portal answers to."),
     Setting(
         "TRUSTED_ORIGINS", "", "list", "Origins (scheme and host) that may post forms when a proxy stands in front."

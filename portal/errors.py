@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from portal.lib.contention import contended
 from portal.lib.errors import DomainError
 
 PAGES = {
@@ -125,11 +125,6 @@ class DomainErrors:
             return error_page(request, 409, CONTENDED)
         store = unreachable(error)
         return _unavailable(request, store) if store else None
-
-
-def contended(error: BaseException | None) -> bool:
-    """Whether PostgreSQL gave a transaction up because another one was in its way; the transaction left nothing."""
-    return isinstance(getattr(error, "__cause__", None), DeadlockDetected | LockNotAvailable | SerializationFailure)
 
 
 def unreachable(error: BaseException | None) -> str:

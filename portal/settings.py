@@ -108,11 +108,19 @@ TEMPLATES = [
 ]
 
 
-def _database(url: str) -> dict[str, Any]:
+LOCK_TIMEOUT = _values["LOCK_TIMEOUT"]
+
+
+def _database(url: str, *, pooler: bool) -> dict[str, Any]:
+    """Waiting for a lock ends after LOCK_TIMEOUT: said when we connect, or, to a pooler, in every transaction."""
     parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
     pool = {"min_size": 1, "max_size": _values["DATABASE_POOL_SIZE"], "timeout": 5}
+    if not pooler:
+        bound = f"-c lock_timeout={round(LOCK_TIMEOUT * 1000)}"
+        parts["options"] = f"{parts['options']} {bound}" if parts.get("options") else bound
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "portal.lib.pooled" if pooler else "django.db.backends.postgresql",
+        "DISABLE_SERVER_SIDE_CURSORS": pooler,
         "NAME": parts.pop("dbname", "app"),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),
@@ -123,7 +131,7 @@ def _database(url: str) -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _database(env.database_url())}
+DATABASES = {"default": _database(env.database_url(), pooler=_values["DATABASE_POOLER"])}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

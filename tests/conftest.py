@@ -13,7 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from tests import servers
 
@@ -86,7 +86,7 @@ def _flush_without_triggers(operations: Any, sql_list: list[str]) -> None:
         try:
             _empty_tables(operations, sql_list)
         except OperationalError as error:
-            if last or not isinstance(error.__cause__, DeadlockDetected):
+            if last or not isinstance(error.__cause__, DeadlockDetected | LockNotAvailable):
                 raise
         else:
             return

@@ -6,14 +6,21 @@ they move along: Postgres would refuse the partition otherwise.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection
 
+from portal.lib.contention import contended, impatient
+
+log = logging.getLogger(__name__)
 AHEAD = 3
+PATIENCE_S = 2.0
+"""Making and dropping wants a table for itself, and while it waits everybody waits behind it: rather the next hour."""
 _MOVE = """
 WITH moved AS (DELETE FROM {default} WHERE {column} >= %s AND {column} < %s RETURNING *)
 INSERT INTO {name} SELECT * FROM moved
@@ -59,8 +66,11 @@ def partitions_make(now: datetime, ahead: int = AHEAD) -> list[str]:
     for table in TABLES:
         for start, end in spans(table.monthly, now, ahead):
             name = partition_name(table, start)
-            if not _exists(name) and _make(table, name, start, end):
-                made.append(name)
+            if _exists(name):
+                continue
+            with _patiently(name):
+                if _make(table, name, start, end):
+                    made.append(name)
     return made
 
 
@@ -74,15 +84,32 @@ def partitions_drop(now: datetime) -> list[str]:
         if not table.kept:
             continue
         oldest = now - timedelta(days=int(getattr(settings, table.kept)))
-        with connection.cursor() as cursor:
-            cursor.execute(_CHILDREN, [table.table])
-            names = [name for (name,) in cursor.fetchall()]
-            for name in names:
+        for name in _children(table):
+            with _patiently(name), connection.cursor() as cursor:
                 if _over(table, name, oldest):
                     cursor.execute(f"DROP TABLE {connection.ops.quote_name(name)}")
                     dropped.append(name)
+        with _patiently(table.table), connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table.table}_default WHERE {table.column} < %s", [oldest])  # noqa: S608
     return dropped
+
+
+def _children(table: Partitioned) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CHILDREN, [table.table])
+        return [name for (name,) in cursor.fetchall()]
+
+
+@contextmanager
+def _patiently(name: str) -> Iterator[None]:
+    """A transaction that gives up where somebody is in its way; the next run tries again."""
+    try:
+        with impatient(PATIENCE_S):
+            yield
+    except OperationalError as error:
+        if not contended(error):
+            raise
+        log.info("%s is in use; its maintenance waits for the next run", name)
 
 
 def _over(table: Partitioned, name: str, oldest: datetime) -> bool:
@@ -116,7 +143,6 @@ def _exists(name: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-@transaction.atomic
 def _make(table: Partitioned, name: str, start: datetime, end: datetime) -> bool:
     """One partition: made aside, given the default partition's rows of its span, then attached."""
     default = f"{table.table}_default"

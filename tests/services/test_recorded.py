@@ -13,7 +13,7 @@ from psycopg.errors import DeadlockDetected
 from portal.accounts.models import Tenant
 from portal.audit.models import AuditRecord
 from portal.audit.services import audit_record, recorded
-from portal.errors import contended
+from portal.lib.contention import contended
 from tests.cast import NOW, OLGA, tenant_make
 
 WAIT_S = 20

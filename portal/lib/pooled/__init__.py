@@ -1,0 +1,1 @@
+"""Django's PostgreSQL for a pooler in transaction mode (PgBouncer): each transaction may get another connection."""
