@@ -5,6 +5,7 @@ Django is several times faster as WSGI than as ASGI; a thread per database conne
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ _pages = get_wsgi_application()  # sets Django up; what follows may import model
 from a2wsgi import WSGIMiddleware  # noqa: E402
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import URLRouter  # noqa: E402
+from django.urls import get_resolver  # noqa: E402
 
 from portal import env  # noqa: E402
 from portal.live.origin import OriginCheck, Refused  # noqa: E402
@@ -38,9 +40,19 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await _lifespan(receive, send)
 
 
+def _settle() -> None:
+    """Loads every page's code now instead of with the first request, and spares it from the collections of garbage:
+    they stopped pages and live messages alike for a tenth of a second."""
+    _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()
+
+
 async def _lifespan(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
+        if message["type"] == "lifespan.startup":
+            _settle()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
