@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pools.models import AlertChannel
+from pools.models.alerts import ChannelKind
 from portal.lib.boxes import Purpose, seal, unseal
 
 UNREADABLE = "The secret cannot be read any more: set a new one. SECRET_KEY has changed since it was made."
@@ -16,8 +17,9 @@ def secret_sealed(secret: str) -> str:
 
 
 def secret_readable(channel: AlertChannel) -> bool:
-    """Whether the channel's messages can be signed: not after SECRET_KEY has changed, until it gets a new secret."""
-    return _opened(channel.sealed_secret) is not None
+    """Whether the channel's messages can be signed, where they are: not after SECRET_KEY has changed, until it gets a
+    new secret."""
+    return channel.kind != ChannelKind.WEBHOOK or bool(_opened(channel.sealed_secret))
 
 
 def secrets_valid(channel: AlertChannel, now: datetime) -> list[str]:

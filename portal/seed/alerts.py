@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from pools.models import Alert, AlertChannel, AlertDelivery, AlertRule
 from pools.models.alerts import ChannelKind, DeliveryState
+from pools.senders.signing import new_secret
 from pools.services.alert_rules import RECOMMENDED, rule_of
+from pools.services.alert_secrets import secret_sealed
 from portal.lib.copying import copy_models
 from portal.seed.history import HOUR, NOTHING, Spell, run
 from portal.seed.products import Place
@@ -32,7 +34,10 @@ def alerts_write(mark: str, places: Sequence[Place], dice: random.Random, now: d
     if not found:
         found = [rule_of(given) for given in RECOMMENDED]
         copy_models(found)
-    channels = [AlertChannel(name=mark + name, kind=kind, target=target) for name, kind, target in CHANNELS]
+    channels = [
+        AlertChannel(name=mark + name, kind=kind, target=target, sealed_secret=_secret(kind))
+        for name, kind, target in CHANNELS
+    ]
     copy_models(channels)
     through = AlertRule.channels.through
     copy_models([through(alertrule_id=rule.pk, alertchannel_id=one.pk) for rule in found for one in channels])
@@ -43,6 +48,11 @@ def alerts_write(mark: str, places: Sequence[Place], dice: random.Random, now: d
     spell = Spell(HOUR, NOTHING, 60)
     readings = run(READINGS, now, spell, pools=[place.pool.pk for place in places])
     return len(alerts) + copy_models(messages) + readings
+
+
+def _secret(kind: ChannelKind) -> str:
+    """Of a webhook, as it lies in the database; nobody knows it."""
+    return secret_sealed(new_secret()) if kind == ChannelKind.WEBHOOK else ""
 
 
 def _alerts(place: Place, rules: Sequence[AlertRule], dice: random.Random, now: datetime) -> list[Alert]:

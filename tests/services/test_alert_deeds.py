@@ -182,6 +182,11 @@ def test_after_another_secret_key_a_new_secret_signs_alone(settings: Any) -> Non
     assert channel.old_secret_until is None, "what cannot be read does not sign beside it"
 
 
+def test_a_webhook_without_a_secret_sends_nothing_unsigned() -> None:
+    assert not secret_readable(AlertChannel(name="h", kind="webhook", target="https://a.example/"))
+    assert secret_readable(AlertChannel(name="m", kind="email", target="a@example.org"))
+
+
 def test_a_sealed_text_opens_for_its_purpose_only() -> None:
     closed = seal("a", Purpose.WEBHOOK_SECRETS)
     assert unseal(closed, Purpose.WEBHOOK_SECRETS) == "a" and unseal(closed, Purpose.SECOND_FACTORS) is None
