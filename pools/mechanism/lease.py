@@ -6,6 +6,7 @@ Source: Token Pools design (the paper binds against capacity but names no test).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -53,13 +54,18 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class LeaseFit:
-    """The answer: verdict, replicas it takes, what is missing per dimension now and at most, and a sentence."""
+    """The answer: verdict, replicas it takes, what is missing per dimension now and at most, and a sentence.
+
+    Of a lease with a window (``windows.fit_within``) ``since`` is when the shortage begins, ``first`` the verdict at
+    its first moment."""
 
     verdict: Verdict
     replicas_needed: int
     shortfall_now: Triple
     shortfall_at_most: Triple
     sentence: str
+    since: datetime | None = None
+    first: Verdict | None = None
 
 
 def shortfall(
@@ -93,15 +99,29 @@ def fit(
         none = (0.0, 0.0, 0.0)
         return LeaseFit(Verdict.NOW, supply.ready_replicas, none, none, "It promises nothing, so it always fits.")
     now = shortfall(base, service_class, promised, supply.ready, oversubscription)
+    at_most = shortfall(base, service_class, promised, supply.at(supply.most), oversubscription) if any(now) else now
+    return fit_answer(now, at_most, supply)
+
+
+def fit_answer(
+    now: Triple,
+    at_most: Triple,
+    supply: Supply,
+    *,
+    when: str = "",
+    since: datetime | None = None,
+    first: Verdict | None = None,
+) -> LeaseFit:
+    """The answer for what is missing of ready capacity and with every replica; ``when`` is put into its sentence."""
+    ready = supply.ready_replicas
     if not any(now):
-        return LeaseFit(Verdict.NOW, supply.ready_replicas, now, now, "It fits the capacity that is ready.")
-    at_most = shortfall(base, service_class, promised, supply.at(supply.most), oversubscription)
+        return LeaseFit(Verdict.NOW, ready, now, now, "It fits the capacity that is ready.", since, first)
     if any(at_most):
-        sentence = f"It does not fit even with all {supply.most} replicas: {missing_words(at_most)}."
-        return LeaseFit(Verdict.NEVER, supply.most, now, at_most, sentence)
-    needed = supply.ready_replicas + _more_replicas(now, supply.replica)
-    sentence = f"It needs {needed} ready replicas, {supply.ready_replicas} are ready: {missing_words(now)}."
-    return LeaseFit(Verdict.AFTER_SCALING, needed, now, at_most, sentence)
+        sentence = f"It does not fit even with all {supply.most} replicas{when}: {missing_words(at_most)}."
+        return LeaseFit(Verdict.NEVER, supply.most, now, at_most, sentence, since, first)
+    needed = ready + _more_replicas(now, supply.replica)
+    sentence = f"It needs {needed} ready replicas{when}, {ready} are ready: {missing_words(now)}."
+    return LeaseFit(Verdict.AFTER_SCALING, needed, now, at_most, sentence, since, first)
 
 
 def _more_replicas(missing: Triple, replica: Rate) -> int:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pools.choices import ServiceClass
-from pools.mechanism.amounts import Rate
-from pools.mechanism.lease import LeaseFit, Promises, fit
+from pools.mechanism.lease import LeaseFit
 from pools.mechanism.ordering import ClassCode
+from pools.mechanism.windows import Window, fit_within
 from pools.models import Entitlement, Pool
-from pools.services.amounts import NOTHING, base_of
+from pools.services.amounts import NOTHING
 from pools.services.bulk_actions import Action, planned, shown
 from pools.services.entitlements import entitlement_findings
-from pools.services.supply import PROMISED_STATES, RESERVED, promises_by_pool, supplies_of
+from pools.services.spans import span_of, spans_of
+from pools.services.supply import supplies_of
 from portal.lib.errors import DomainError
 
 MOST_ITEMS = 10_000
@@ -93,30 +93,26 @@ def bulk_preview(action: Action, rows: Sequence[Entitlement], now: datetime) -> 
     items.sort(key=lambda item: order[item.outcome])
     counts = Counter(item.outcome for item in items)
     totals = {name: counts.get(name, 0) for name in order}
-    return BulkPreview(action, items, totals, _fits(plans), digest_of(rows))
+    return BulkPreview(action, items, totals, _fits(plans, now), digest_of(rows))
 
 
-def _fits(plans: Sequence[tuple[Entitlement, Entitlement]]) -> list[PoolFit]:
+def _fits(plans: Sequence[tuple[Entitlement, Entitlement]], now: datetime) -> list[PoolFit]:
     pools: dict[int, Pool] = {}
     touched: Counter[int] = Counter()
     for before, after in plans:
         pools[before.pool_id], pools[after.pool_id] = before.pool, after.pool
         touched[after.pool_id] += 1
-    sums, supplies = promises_by_pool(pools), supplies_of(pools.values())
+    asked = max((after.valid_from for _, after in plans), default=now)
+    spans, supplies = spans_of(pools, now, asked=max(asked, now)), supplies_of(pools.values())
     for before, after in plans:
         for row, sign in ((before, -1), (after, 1)):
-            if row.state in PROMISED_STATES and row.tier.service_class in (*RESERVED, ServiceClass.ELASTIC.value):
-                kept = sums[row.pool_id][row.tier.service_class in RESERVED]
-                for index, value in enumerate(base_of(row).as_tuple()):
-                    kept[index] += sign * value
+            if (span := span_of(row, now, sign)) is not None:
+                spans[row.pool_id].append(span)
     found = []
     for pool_id, pool in pools.items():
-        promised = Promises(_rate(sums[pool_id][True]), _rate(sums[pool_id][False]))
-        # A lease of nothing of a reserved class fits exactly when everything promised fits.
-        answer = fit(NOTHING, ClassCode.GUARANTEED, promised, supplies[pool_id], pool.oversubscription)
+        # A lease of nothing of a reserved class, from now on, fits exactly when everything promised fits.
+        window = Window(now, None, now)
+        code, over = ClassCode.GUARANTEED, pool.oversubscription
+        answer = fit_within(NOTHING, code, spans[pool_id], supplies[pool_id], over, window)
         found.append(PoolFit(pool, touched[pool_id], answer))
     return sorted(found, key=lambda one: (["never", "after_scaling", "now"].index(one.fit.verdict), one.pool.slug))
-
-
-def _rate(values: Sequence[int]) -> Rate:
-    return Rate(*(max(0, value) for value in values))

@@ -11,12 +11,14 @@ from django.db import IntegrityError, transaction
 
 from pools.choices import EntitlementState
 from pools.mechanism.amounts import Rate
-from pools.mechanism.lease import Finding, LeaseFit, Verdict, check_entitlement, fit
+from pools.mechanism.lease import Finding, LeaseFit, Verdict, check_entitlement
+from pools.mechanism.windows import fit_within
 from pools.models import Entitlement, Pool, Tier
 from pools.services.amounts import CLASS_CODES, base_of, cap_of, mean_cost_tokens, mean_service_s
 from pools.services.pools import pool_locked
 from pools.services.publishing import publish_soon
-from pools.services.supply import promises_of, supply_of
+from pools.services.spans import spans_of, window_of
+from pools.services.supply import supply_of
 from portal.accounts.models import Tenant
 from portal.accounts.services import slug_check
 from portal.accounts.tenants import tenant_active
@@ -92,7 +94,7 @@ def entitlement_create(
         updated_at=now,
     )
     warnings = entitlement_findings(entitlement)
-    answer = _fit(entitlement)
+    answer = _fit(entitlement, now)
     entitlement.state_reason = answer.sentence
     _save(entitlement)
     _record(actor, now, "entitlement_create", entitlement, {}, terms_of(entitlement), reason)
@@ -133,11 +135,11 @@ def entitlement_change(
         setattr(entitlement, key, value)
     after = terms_of(entitlement)
     warnings = entitlement_findings(entitlement)
-    answer = _fit(entitlement)
+    answer = _fit(entitlement, now)
     if before == after:
         return EntitlementResult(entitlement, answer, warnings)
     binding = {EntitlementState.BOUND.value, EntitlementState.DRAINING.value, EntitlementState.DEGRADED.value}
-    if entitlement.state in binding and answer.verdict is Verdict.AFTER_SCALING:
+    if entitlement.state in binding and answer.first is Verdict.AFTER_SCALING:
         state_set(entitlement, EntitlementState.PENDING, answer.sentence, now)
     entitlement.updated_at = now
     entitlement.revision += 1
@@ -161,7 +163,7 @@ def entitlement_resume(*, actor: Actor, now: datetime, entitlement_id: int, reas
     if entitlement.state != EntitlementState.SUSPENDED:
         raise DomainError("not_suspended", f"{entitlement.slug} is {entitlement.state}, not suspended.", status=409)
     tenant_active(entitlement.tenant, "a promise")
-    answer = _fit(entitlement)
+    answer = _fit(entitlement, now)
     return _move(actor, now, entitlement_id, EntitlementState.PENDING, reason or answer.sentence, "resume")
 
 
@@ -219,7 +221,7 @@ def entitlement_revive(
     entitlement.valid_until = valid_until
     entitlement_findings(entitlement)
     state = EntitlementState.SUSPENDED if suspended else EntitlementState.PENDING
-    state_set(entitlement, state, reason if suspended else _fit(entitlement).sentence, now)
+    state_set(entitlement, state, reason if suspended else _fit(entitlement, now).sentence, now)
     entitlement.updated_at = now
     entitlement.revision += 1
     _save(entitlement)
@@ -333,16 +335,13 @@ def entitlement_findings(entitlement: Entitlement) -> tuple[str, ...]:
     return tuple(one.sentence for one in found if one.level == "warning")
 
 
-def _fit(entitlement: Entitlement) -> LeaseFit:
-    """Checks the lease beside every other promise of the pool. Raises DomainError ``never_fits``."""
-    pool = entitlement.pool
-    answer = fit(
-        base_of(entitlement),
-        CLASS_CODES[entitlement.tier.service_class],
-        promises_of(pool.pk, without=entitlement.pk),
-        supply_of(pool),
-        pool.oversubscription,
-    )
+def _fit(entitlement: Entitlement, now: datetime) -> LeaseFit:
+    """Checks the lease beside every other promise of the pool, at every moment of its window. Raises DomainError
+    ``never_fits``."""
+    pool, window = entitlement.pool, window_of(entitlement, now)
+    others = spans_of([pool.pk], now, without=entitlement.pk, asked=window.begins)[pool.pk]
+    code = CLASS_CODES[entitlement.tier.service_class]
+    answer = fit_within(base_of(entitlement), code, others, supply_of(pool), pool.oversubscription, window)
     if answer.verdict is Verdict.NEVER:
         raise DomainError("never_fits", f"{pool.name} cannot promise this. {answer.sentence}", status=409)
     return answer

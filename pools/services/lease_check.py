@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from pools.mechanism.amounts import Rate
-from pools.mechanism.lease import LeaseFit, Promises, Supply, Verdict, fit
+from pools.mechanism.lease import LeaseFit, Supply, Triple, Verdict
 from pools.mechanism.ordering import RANK_OF_CLASS
+from pools.mechanism.windows import Span, fit_within, peak
 from pools.models import Entitlement
 from pools.services.amounts import CLASS_CODES, base_of
 from pools.services.entitlements import entitlement_findings
-from pools.services.supply import PROMISED_STATES, promises_by_pool, promises_of, supplies_of, supply_of
+from pools.services.spans import span_of, spans_of, window_of
+from pools.services.supply import supplies_of, supply_of
 from portal.lib.errors import DomainError
 
 SHORT = {Verdict.NOW: "fits now", Verdict.AFTER_SCALING: "fits after scaling", Verdict.NEVER: "does not fit"}
@@ -19,8 +21,8 @@ SHORT = {Verdict.NOW: "fits now", Verdict.AFTER_SCALING: "fits after scaling", V
 
 @dataclass(frozen=True, slots=True)
 class LeaseLine:
-    """One dimension (0 tokens/s, 1 KV bytes, 2 slots): what this promise takes, what the others hold, what the pool has
-    ready and could have at most, and what is missing of either."""
+    """One dimension (0 tokens/s, 1 KV bytes, 2 slots): what this promise takes, the most the others hold while it
+    lasts, what the pool has ready and could have at most, and what is missing of either."""
 
     dimension: int
     asked: int
@@ -47,6 +49,8 @@ class LeaseCheck:
     lines: tuple[LeaseLine, ...] = ()
     ready_replicas: int = 0
     most_replicas: int = 0
+    since: datetime | None = None
+    """When the shortage begins, where that is yet to come."""
 
     @property
     def short(self) -> list[tuple[int, float]]:
@@ -82,50 +86,44 @@ class LeaseCheck:
         }[self.fit.verdict]
 
 
-def lease_check(entitlement: Entitlement) -> LeaseCheck:
-    """Whether an entitlement with these terms could be promised beside all others. Two queries, no lock, no write."""
-    return _checked(entitlement, _others(entitlement), supply_of(entitlement.pool))
+def lease_check(entitlement: Entitlement, now: datetime) -> LeaseCheck:
+    """Whether an entitlement with these terms could be promised beside all others, at every moment of its window. Two
+    queries, no lock, no write."""
+    begins = window_of(entitlement, now).begins
+    others = spans_of([entitlement.pool_id], now, without=entitlement.pk, asked=begins)[entitlement.pool_id]
+    return _checked(entitlement, others, supply_of(entitlement.pool), now)
 
 
-def _checked(entitlement: Entitlement, promised: Promises, supply: Supply) -> LeaseCheck:
+def _checked(entitlement: Entitlement, others: Sequence[Span], supply: Supply, now: datetime) -> LeaseCheck:
     try:
         warnings = entitlement_findings(entitlement)
     except DomainError as error:
         return LeaseCheck(None, error.fields or {"": error.sentence}, ())
-    code = CLASS_CODES[entitlement.tier.service_class]
-    answer = fit(base_of(entitlement), code, promised, supply, entitlement.pool.oversubscription)
-    lines = _lines(entitlement, promised, supply, answer) if RANK_OF_CLASS[code] <= 1 else ()
-    return LeaseCheck(answer, {}, warnings, lines, supply.ready_replicas, supply.most)
+    code, window = CLASS_CODES[entitlement.tier.service_class], window_of(entitlement, now)
+    over = entitlement.pool.oversubscription
+    answer = fit_within(base_of(entitlement), code, others, supply, over, window)
+    lines: tuple[LeaseLine, ...] = ()
+    if RANK_OF_CLASS[code] <= 1:
+        lines = _lines(entitlement, peak(others, window.begins, window.ends, over), supply, answer)
+    since = answer.since if answer.since is not None and answer.since > now else None
+    return LeaseCheck(answer, {}, warnings, lines, supply.ready_replicas, supply.most, since)
 
 
-def lease_checks(pairs: Sequence[tuple[Entitlement, Entitlement | None]]) -> list[LeaseCheck]:
+def lease_checks(pairs: Sequence[tuple[Entitlement, Entitlement | None]], now: datetime) -> list[LeaseCheck]:
     """:func:`lease_check` of many (as it would be, as it is stored now), whatever their number with two queries."""
     pools = {after.pool_id: after.pool for after, _ in pairs}
-    sums, supplies = promises_by_pool(pools), supplies_of(pools.values())
+    asked = max((window_of(after, now).begins for after, _ in pairs), default=now)
+    spans, supplies = spans_of(pools, now, asked=asked), supplies_of(pools.values())
     found = []
     for after, before in pairs:
-        kept = {reserved: list(values) for reserved, values in sums[after.pool_id].items()}
-        if before is not None and before.state in PROMISED_STATES:
-            code = CLASS_CODES[before.tier.service_class]
-            if RANK_OF_CLASS[code] <= 1:
-                mine = kept[RANK_OF_CLASS[code] == 0]
-                for index, value in enumerate(base_of(before).as_tuple()):
-                    mine[index] -= value
-        promised = Promises(Rate(*(max(0, v) for v in kept[True])), Rate(*(max(0, v) for v in kept[False])))
-        found.append(_checked(after, promised, supplies[after.pool_id]))
+        others = spans[after.pool_id]
+        if before is not None and (mine := span_of(before, now, -1)) is not None:
+            others = [*others, mine]
+        found.append(_checked(after, others, supplies[after.pool_id], now))
     return found
 
 
-def _others(entitlement: Entitlement) -> Promises:
-    return promises_of(entitlement.pool_id, without=entitlement.pk)
-
-
-def _lines(entitlement: Entitlement, promised: Promises, supply: Supply, answer: LeaseFit) -> tuple[LeaseLine, ...]:
-    over = entitlement.pool.oversubscription
-    others = [
-        kept + elastic / over
-        for kept, elastic in zip(promised.reserved.as_tuple(), promised.elastic.as_tuple(), strict=True)
-    ]
+def _lines(entitlement: Entitlement, others: Triple, supply: Supply, answer: LeaseFit) -> tuple[LeaseLine, ...]:
     asked, ready, most = base_of(entitlement).as_tuple(), supply.ready.as_tuple(), supply.at(supply.most).as_tuple()
     return tuple(
         LeaseLine(d, asked[d], others[d], ready[d], most[d], answer.shortfall_now[d], answer.shortfall_at_most[d])

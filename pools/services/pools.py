@@ -147,7 +147,7 @@ def pool_change(
         return PoolDeed(pool, None)
     changed_apply(pool, changes)
     pool_check(pool, provider=bool({"provider_config", "max_replicas"} & set(changes)))
-    change_check(old, pool, changes)
+    change_check(old, pool, changes, now)
     pool_token_check(preview_token, pool_id, "settings", dict(changes))
     pool.save(update_fields=[*changes, "wanted_replicas"])
     record = audit_record(
@@ -175,7 +175,7 @@ def accelerators(pool: Pool) -> int:
     return pool.wanted_replicas * pool.accelerators_per_replica
 
 
-def change_check(old: Pool, new: Pool, changes: Mapping[str, Any]) -> None:
+def change_check(old: Pool, new: Pool, changes: Mapping[str, Any], now: datetime) -> None:
     """Raises what a change from ``old`` to ``new`` is refused with: ``promises_broken``, ``ceiling_reached``."""
     if any(name in changes for name in PROVISIONING):
         ready = ready_rates(new.pk)
@@ -183,7 +183,7 @@ def change_check(old: Pool, new: Pool, changes: Mapping[str, Any]) -> None:
         said = " and ".join(f"{name} {changes[name]:,}" for name in PROVISIONING if name in changes)
         weighed = bool(set(changes) & set(WEIGHTS))
         after = provision_of(profile_reweighed(new) if weighed else new, ready, all_new=weighed)
-        promises_check(new.pk, provision_of(old, ready), after, field, f"With {said} the promises")
+        promises_check(new.pk, provision_of(old, ready), after, field, f"With {said} the promises", now)
     field = "accelerators_per_replica" if "accelerators_per_replica" in changes else "min_replicas"
     ceiling_check(new.name, accelerators(old), accelerators(new), field)
 

@@ -148,6 +148,7 @@ def pool_profile_publish(
             provision_of(pool, ready, replica=rate, all_new=True),
             "break_promises",
             "With this profile the promises",
+            now,
         )
     pool_token_check(preview_token, pool_id, "profile", previewed(profile, running_too))
     return _publish(actor, now, pool, profile, rate, reason, running_too)

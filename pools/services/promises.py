@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pools.mechanism.amounts import Rate
 from pools.mechanism.capacity import pool_capacity
 from pools.mechanism.eviction import degrade
 from pools.mechanism.lease import Promises, Triple, missing_words, shortfall
 from pools.mechanism.ordering import ClassCode
+from pools.mechanism.windows import moment_words, moments
 from pools.models import Entitlement, Pool
 from pools.services.amounts import NOTHING, lease_of, replica_of
-from pools.services.supply import HELD_STATES, RESERVED, promises_of
+from pools.services.spans import spans_of
+from pools.services.supply import HELD_STATES, RESERVED
 from portal.lib.errors import DomainError
 
 
@@ -40,13 +43,17 @@ def provision_of(pool: Pool, ready: Sequence[Rate], *, replica: Rate | None = No
     return Provision(pool_capacity(kept) + each.times(pool.max_replicas - len(kept)), pool.oversubscription)
 
 
-def promises_check(pool_id: int, before: Provision, after: Provision, field: str, what: str) -> None:
-    """Raises DomainError ``promises_broken`` when ``after`` can keep less of what is promised than ``before``."""
-    promised = promises_of(pool_id)
-    was, will = before.missing(promised), after.missing(promised)
-    if any(now > then + 1e-6 for now, then in zip(will, was, strict=True)):
+def promises_check(pool_id: int, before: Provision, after: Provision, field: str, what: str, now: datetime) -> None:
+    """Raises DomainError ``promises_broken`` when at some moment from now on ``after`` can keep less of what is
+    promised then than ``before``."""
+    for moment in moments(spans_of([pool_id], now)[pool_id], now):
+        was, will = before.missing(moment.promised), after.missing(moment.promised)
+        if not any(short > then + 1e-6 for short, then in zip(will, was, strict=True)):
+            continue
+        when = f" from {moment_words(moment.at, now)} on" if moment.at > now else ""
         sentence = (
-            f"{what} cannot be kept: what is promised would be {missing_words(will)} even with every replica ready. "
+            f"{what} cannot be kept: what is promised would be {missing_words(will)}{when} even with every replica "
+            "ready. "
             "Lower or end promises first, or allow more replicas."
         )
         raise DomainError("promises_broken", sentence, status=409, fields={field: sentence})

@@ -125,7 +125,7 @@ class Checked(NamedTuple):
     check: LeaseCheck | None
 
 
-def requests_checked(requests: Sequence[EntitlementRequest]) -> list[Checked]:
+def requests_checked(requests: Sequence[EntitlementRequest], now: datetime) -> list[Checked]:
     """The requests with what is held, in their order; open ones with their check. Three queries at most."""
     waiting = [one for one in requests if one.state == RequestState.OPEN]
     places = [Q(tenant_id=one.tenant_id, pool_id=one.pool_id) for one in waiting]
@@ -138,7 +138,7 @@ def requests_checked(requests: Sequence[EntitlementRequest]) -> list[Checked]:
     pairs = [
         (after, row) for one, row in zip(requests, mine, strict=True) if (after := asked_entitlement(one, row, None))
     ]
-    checks = iter(lease_checks(pairs))
+    checks = iter(lease_checks(pairs, now))
     return [
         Checked(one, row, next(checks) if row is not None else None) for one, row in zip(requests, mine, strict=True)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
 
 from django.db.models import Q, Sum
 
@@ -77,24 +76,3 @@ def supplies_of(pools: Iterable[Pool]) -> dict[int, Supply]:
         )
         for pool in found
     }
-
-
-def promises_by_pool(pool_ids: Iterable[int]) -> dict[int, dict[bool, list[int]]]:
-    """Pool id → {reserved?: [tokens/s, KV bytes, sequences]} promised there, for many pools with one query."""
-    names = ("base_tokens_per_second", "base_kv_bytes", "base_concurrency")
-    found: dict[int, dict[bool, list[int]]] = {pool_id: {True: [0, 0, 0], False: [0, 0, 0]} for pool_id in pool_ids}
-    rows = (
-        Entitlement.objects.filter(
-            pool_id__in=list(found),
-            state__in=PROMISED_STATES,
-            tier__service_class__in=(*RESERVED, ServiceClass.ELASTIC.value),
-        )
-        .values("pool_id", "tier__service_class")
-        .annotate(**{f"sum_{name}": Sum(name, default=0) for name in names})
-        .order_by()
-    )
-    for row in rows:
-        sums = found[row["pool_id"]][row["tier__service_class"] in RESERVED]
-        for index, name in enumerate(names):
-            sums[index] += int(cast(dict[str, Any], row)[f"sum_{name}"])
-    return found

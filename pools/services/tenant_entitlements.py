@@ -12,15 +12,16 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from pools.choices import CLASS_RULES, EntitlementState, ServiceClass
-from pools.mechanism.amounts import Rate
-from pools.mechanism.lease import Promises, Verdict, fit
+from pools.choices import EntitlementState
+from pools.mechanism.lease import Verdict
+from pools.mechanism.windows import fit_within
 from pools.models import Entitlement, Pool
 from pools.services.amounts import CLASS_CODES, base_of
 from pools.services.configuring import entitlement_config, terms_key
 from pools.services.entitlements import state_apply
+from pools.services.spans import span_promised, spans_of, window_of
 from pools.services.store import counters, hot
-from pools.services.supply import RESERVED, promises_by_pool, supplies_of
+from pools.services.supply import supplies_of
 from portal.audit.services import Actor, audit_record
 
 SAME = ("state", "state_reason", "state_since", "suspended_with_tenant")
@@ -67,32 +68,27 @@ def entitlements_move(
         Entitlement.objects.filter(pk__in=[row.pk for row in same]).update(**written)
 
 
-def entitlements_that_fit(rows: Iterable[Entitlement]) -> tuple[list[Entitlement], list[Stayed]]:
+def entitlements_that_fit(rows: Iterable[Entitlement], now: datetime) -> tuple[list[Entitlement], list[Stayed]]:
     """Which of the locked, suspended rows could be promised again, one after the other; the others with the reason.
 
     Three queries, whatever their number.
     """
     found = list(rows)
     pools = {row.pool_id: row.pool for row in found}
-    supplies, promised = supplies_of(pools.values()), promises_by_pool(pools)
+    asked = max((row.valid_from for row in found), default=now)
+    supplies, spans = supplies_of(pools.values()), spans_of(pools, now, asked=max(asked, now))
     good: list[Entitlement] = []
     stayed: list[Stayed] = []
     for row in found:
-        sums, base = promised[row.pool_id], base_of(row).as_tuple()
-        answer = fit(
-            base_of(row),
-            CLASS_CODES[row.tier.service_class],
-            Promises(reserved=Rate(*sums[True]), elastic=Rate(*sums[False])),
-            supplies[row.pool_id],
-            row.pool.oversubscription,
-        )
+        code, over = CLASS_CODES[row.tier.service_class], row.pool.oversubscription
+        others, supply = spans[row.pool_id], supplies[row.pool_id]
+        answer = fit_within(base_of(row), code, others, supply, over, window_of(row, now))
         if answer.verdict is Verdict.NEVER:
             stayed.append((row.slug, f"{row.pool.name} cannot promise this. {answer.sentence}"))
             continue
         good.append(row)
-        side = row.tier.service_class in RESERVED
-        if CLASS_RULES[ServiceClass(row.tier.service_class)].rank <= 1:
-            sums[side] = [have + own for have, own in zip(sums[side], base, strict=True)]
+        if (span := span_promised(row, now)) is not None:
+            others.append(span)
     return good, stayed
 
 

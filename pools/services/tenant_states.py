@@ -76,7 +76,7 @@ def tenant_resume(*, actor: Actor, now: datetime, tenant_id: int, reason: str = 
     tenant_move(tenant, TenantState.ACTIVE, "", now)
     own = Entitlement.objects.filter(tenant=tenant, suspended_with_tenant=True)
     found = entitlements_locked(own.filter(state=EntitlementState.SUSPENDED.value))
-    fits, stayed = entitlements_that_fit(found)
+    fits, stayed = entitlements_that_fit(found, now)
     own.update(suspended_with_tenant=False)
     entitlements_move(actor, now, fits, EntitlementState.PENDING, "Its tenant is resumed.", "entitlement_resume")
     after = {"entitlements": len(fits), "stayed": [slug for slug, _ in stayed]}

@@ -195,7 +195,7 @@ def check(request: HttpRequest) -> HttpResponse:
     form.is_valid()
     context: dict[str, Any] = {"pool": form.rows.get("pool") or (entitlement.pool if entitlement else None)}
     if form.can_be_checked:
-        context["check"] = lease_check(form.proposed(moment))
+        context["check"] = lease_check(form.proposed(moment), moment)
     else:
         context["problems"] = list(_typed_problems(form, request))
     slots = form.cleaned_data.get("base_concurrency") or form.cleaned_data.get("cap_concurrency")

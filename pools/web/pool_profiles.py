@@ -253,6 +253,7 @@ def _broken(pool: Pool, rate: Rate) -> str:
             provision_of(pool, ready, replica=rate, all_new=True),
             "break_promises",
             "With this profile the promises",
+            now(),
         )
     except DomainError as error:
         return error.sentence

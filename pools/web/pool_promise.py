@@ -4,6 +4,7 @@ fits. Everything asked is in the address."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse
@@ -11,15 +12,19 @@ from django.views.decorators.http import require_safe
 
 from pools.choices import CLASS_RULES, ServiceClass
 from pools.mechanism.amounts import Dimension, Rate
-from pools.mechanism.lease import Promises, Supply
-from pools.mechanism.promise import binding_dimension, room, times_that_fit
+from pools.mechanism.lease import Promises, Supply, Triple
+from pools.mechanism.ordering import ClassCode
+from pools.mechanism.promise import Fits, binding_dimension, room, times_that_fit
+from pools.mechanism.windows import moments
 from pools.models import Entitlement, Pool
 from pools.services.amounts import CLASS_CODES, NOTHING, replica_of
 from pools.services.ceiling import ceiling_now
-from pools.services.supply import promises_of, supply_of
+from pools.services.spans import spans_of
+from pools.services.supply import supply_of
 from pools.web.common import size_read, size_write
 from pools.web.pool_common import pool_context, pool_of
 from portal.accounts.access import reads_everything
+from portal.lib.clock import now
 from portal.lib.given import text_of
 from portal.lib.pages import page
 
@@ -66,14 +71,16 @@ class Asked(NamedTuple):
 def promise(request: HttpRequest, slug: str) -> HttpResponse:
     """The calculator."""
     pool = pool_of(slug)
-    supply, promised = supply_of(pool), promises_of(pool.pk)
+    supply, moment = supply_of(pool), now()
+    promised = [one.promised for one in moments(spans_of([pool.pk], moment)[pool.pk], moment)]
     typed, errors, asked = _asked(request, pool)
     context = {
         **pool_context(request, pool, "pool-promise"),
         "lines": [_line(one, promised, supply, pool.oversubscription) for one in ServiceClass],
         "replica": replica_of(pool.current_profile),
         "supply": supply,
-        "promised": promised,
+        "promised": promised[0],
+        "later": len(promised) > 1,
         "typed": typed,
         "errors": errors,
         "answer": _answer(asked, promised, supply, pool) if asked is not None else None,
@@ -85,7 +92,7 @@ def promise(request: HttpRequest, slug: str) -> HttpResponse:
     return page(request, template, context)
 
 
-def _line(one: ServiceClass, promised: Promises, supply: Supply, over: float) -> Line:
+def _line(one: ServiceClass, promised: Sequence[Promises], supply: Supply, over: float) -> Line:
     rule = CLASS_RULES[one]
     if rule.rank > 1:
         return Line(one.value, rule.sentence, None, None)
@@ -94,9 +101,21 @@ def _line(one: ServiceClass, promised: Promises, supply: Supply, over: float) ->
     return Line(
         one.value,
         rule.sentence,
-        _room(room(code, promised, supply.ready, over), supply.replica),
-        _room(room(code, promised, at_most, over), supply.replica),
+        _room(_least_room(code, promised, supply.ready, over), supply.replica),
+        _room(_least_room(code, promised, at_most, over), supply.replica),
     )
+
+
+def _least_room(code: ClassCode, promised: Sequence[Promises], capacity: Rate, over: float) -> Triple:
+    """What is left at the tightest moment from now on, per dimension."""
+    rooms = [room(code, one, capacity, over) for one in promised]
+    return (min(one[0] for one in rooms), min(one[1] for one in rooms), min(one[2] for one in rooms))
+
+
+def _times(asked: Asked, promised: Sequence[Promises], capacity: Rate, over: float) -> Fits:
+    """How often it fits at every moment from now on."""
+    code = CLASS_CODES[asked.service_class.value]
+    return min((times_that_fit(asked.base, code, one, capacity, over) for one in promised), key=lambda fits: fits.count)
 
 
 def _room(left: tuple[float, float, float], replica: Rate) -> Room:
@@ -131,42 +150,41 @@ def _asked(request: HttpRequest, pool: Pool) -> tuple[dict[str, str], dict[str, 
     return typed, errors, None if errors else Asked(count, ServiceClass(chosen), Rate(tokens, kv_bytes, slots))
 
 
-def _answer(asked: Asked, promised: Promises, supply: Supply, pool: Pool) -> dict[str, Any]:
+def _answer(asked: Asked, promised: Sequence[Promises], supply: Supply, pool: Pool) -> dict[str, Any]:
     """Whether it fits now, after scaling to how many replicas, or not, and what binds."""
-    code, over = CLASS_CODES[asked.service_class.value], pool.oversubscription
-    at_most = times_that_fit(asked.base, code, promised, supply.at(supply.most), over)
-    now = times_that_fit(asked.base, code, promised, supply.ready, over)
+    over = pool.oversubscription
+    at_most = _times(asked, promised, supply.at(supply.most), over)
+    ready = _times(asked, promised, supply.ready, over)
     needed = None
-    if now.count < asked.times <= at_most.count:
+    if ready.count < asked.times <= at_most.count:
         needed = _replicas_needed(asked, promised, supply, over)
-    binds = now.binds if asked.times <= at_most.count else at_most.binds
+    binds = ready.binds if asked.times <= at_most.count else at_most.binds
     return {
         "asked": asked,
-        "now": now.count,
+        "now": ready.count,
         "at_most": at_most.count,
         "needed": needed,
-        "verdict": "now" if asked.times <= now.count else "after" if asked.times <= at_most.count else "never",
+        "verdict": "now" if asked.times <= ready.count else "after" if asked.times <= at_most.count else "never",
         "binds": WORDS[binds] if binds is not None else "",
         "short": _short(asked, promised, supply, over),
     }
 
 
-def _replicas_needed(asked: Asked, promised: Promises, supply: Supply, over: float) -> int:
+def _replicas_needed(asked: Asked, promised: Sequence[Promises], supply: Supply, over: float) -> int:
     """The fewest replicas with which the promises fit: by halving, since more replicas never carry less."""
-    code = CLASS_CODES[asked.service_class.value]
     low, high = supply.ready_replicas, supply.most
     while low < high:
         middle = (low + high) // 2
-        if times_that_fit(asked.base, code, promised, supply.at(middle), over).count >= asked.times:
+        if _times(asked, promised, supply.at(middle), over).count >= asked.times:
             high = middle
         else:
             low = middle + 1
     return low
 
 
-def _short(asked: Asked, promised: Promises, supply: Supply, over: float) -> list[tuple[str, float]]:
+def _short(asked: Asked, promised: Sequence[Promises], supply: Supply, over: float) -> list[tuple[str, float]]:
     """(kind, amount) missing with every replica ready, per dimension that is short."""
-    left = room(CLASS_CODES[asked.service_class.value], promised, supply.at(supply.most), over)
+    left = _least_room(CLASS_CODES[asked.service_class.value], promised, supply.at(supply.most), over)
     whole = asked.base.times(asked.times).as_tuple()
     kinds = ("tokens", "kv", "slots")
     return [

@@ -276,7 +276,7 @@ def _problems(pool: Pool, after: Pool, changes: Mapping[str, Any]) -> list[str]:
     """The sentences with which a save would be refused."""
     try:
         pool_check(after, provider=bool({"provider_config", "max_replicas"} & set(changes)))
-        change_check(pool, after, changes)
+        change_check(pool, after, changes, now())
     except DomainError as error:
         return list(error.fields.values()) or [error.sentence]
     return []

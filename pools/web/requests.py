@@ -51,7 +51,9 @@ def requests(request: HttpRequest) -> HttpResponse:
     waiting = EntitlementRequest.objects.filter(state=RequestState.OPEN).count()
     context = {
         **found,
-        "rows": [{"one": one, "amounts": amounts_of(one.request, one.held)} for one in requests_checked(found["rows"])],
+        "rows": [
+            {"one": one, "amounts": amounts_of(one.request, one.held)} for one in requests_checked(found["rows"], now())
+        ],
         "nav": "requests",
         "state": state,
         "states": RequestState.choices,
@@ -87,7 +89,7 @@ def checked(asked: EntitlementRequest, held: Entitlement | None, slug: str) -> t
     """Whether granting it would fit, under the tier with this slug or the one that is held."""
     tier = Tier.objects.select_related("current").filter(slug=slug, archived_at__isnull=True).first() if slug else None
     after = asked_entitlement(asked, held, tier)
-    return (lease_check(after) if after is not None else None), tier
+    return (lease_check(after, now()) if after is not None else None), tier
 
 
 @reads_everything

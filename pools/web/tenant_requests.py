@@ -157,7 +157,7 @@ def check(request: HttpRequest, tenant: Tenant) -> HttpResponse:
         )
         after = asked_entitlement(wanted, held, None)
         context.update(held=held, amounts=amounts_of(wanted, held), pool=pool)
-        context["check"] = lease_check(after) if after is not None and any(asked.as_tuple()) else None
+        context["check"] = lease_check(after, now()) if after is not None and any(asked.as_tuple()) else None
     return page(request, "pools/_ask_check.html", context)
 
 

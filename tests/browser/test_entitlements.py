@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from pools.models import BulkItem, BulkJob, Entitlement
 from pools.models.jobs import ItemState
 from portal.env import BASE_DIR
 from tests.browser.conftest import Opens, Site
-from tests.cast import pool_make, tenant_make
+from tests.cast import pool_make, promise, slots, tenant_make
 from tests.services.test_bulk import crowd
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 MANY = 1000
+DECEMBER = datetime(2090, 12, 3, tzinfo=UTC)
 LONGEST_MS = 150_000
 
 
@@ -125,6 +127,13 @@ def test_the_fit_is_told_while_one_types_and_the_promise_is_undone(site: Site, o
     page.fill("#id_base_concurrency", "90")
     expect(word).to_contain_text("Does not fit: short of")
     expect(page.locator("#fit tbody tr").nth(2)).to_contain_text("64")
+    promise(site.world.pool, tenant_make("later"), site.world.alice.tier, slots(50), valid_from=DECEMBER)
+    page.fill("#id_base_concurrency", "13")
+    expect(word).to_contain_text(re.compile(r"Does not fit from 2090-12-03 00:00: short of 10.slots"))
+    page.fill("#id_valid_until", "2090-12-03T00:00")
+    expect(word).to_contain_text("Fits after scaling to 2 replicas: now short of")
+    page.fill("#id_valid_until", "")
+    page.fill("#id_base_concurrency", "90")
     page.click("text=Promise it")
     expect(page.locator("#errors")).to_contain_text("cannot promise this")
     assert page.input_value("#id_tenant") == "carol" and page.input_value("#id_base_concurrency") == "90"

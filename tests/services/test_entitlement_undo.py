@@ -113,7 +113,7 @@ def test_addresses_of_pages_are_no_slugs(world: World) -> None:
 def test_the_check_has_the_numbers_of_each_dimension(world: World) -> None:
     row = Entitlement.objects.select_related("tier__current", "pool__current_profile").get(pk=world.eve.pk)
     row.base_concurrency = 20
-    check = lease_check(row)
+    check = lease_check(row, NOW)
     tokens, kv, seats = check.lines
     assert (seats.asked, seats.others, seats.ready, seats.most) == (20, 6, 16, 64)
     assert (seats.short_now, seats.free_after) == (10, -10) and check.short == [(2, 10)]
@@ -121,16 +121,16 @@ def test_the_check_has_the_numbers_of_each_dimension(world: World) -> None:
     assert tokens.short_now == kv.short_now == 0
     assert any("Little" in warning for warning in check.warnings)
     row.base_concurrency = 70
-    assert lease_check(row).short == [(2, 12)]
+    assert lease_check(row, NOW).short == [(2, 12)]
 
 
 def test_many_checks_say_what_one_says(world: World) -> None:
     rows = list(Entitlement.objects.select_related("tier__current", "pool__current_profile").order_by("pk"))
-    assert lease_checks([(row, row) for row in rows]) == [lease_check(row) for row in rows]
+    assert lease_checks([(row, row) for row in rows], NOW) == [lease_check(row, NOW) for row in rows]
     bob = rows[-1]
-    assert lease_check(bob).lines == () and lease_check(bob).verdict == "now"
+    assert lease_check(bob, NOW).lines == () and lease_check(bob, NOW).verdict == "now"
     bob.base_concurrency = 3
-    assert lease_check(bob).verdict == "refused" and Rate(0, 0, 3).concurrency == 3
+    assert lease_check(bob, NOW).verdict == "refused" and Rate(0, 0, 3).concurrency == 3
 
 
 def test_a_move_back_checks_everything(world: World) -> None:

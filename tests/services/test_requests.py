@@ -204,7 +204,7 @@ def test_the_list_is_checked_with_few_queries_whatever_its_length(world: World) 
     ask(world, 1, pool=other)
     rows = list(EntitlementRequest.objects.select_related("tenant", "pool__current_profile").order_by("pk"))
     with CaptureQueriesContext(connection) as seen:
-        found = requests_checked(rows)
+        found = requests_checked(rows, NOW)
     assert len(seen) <= 3
     eve, alice, carol, eve_there = found
     assert eve.check is not None and eve.check.verdict == "now"

@@ -158,14 +158,16 @@ def test_every_entitlement_has_its_own_record_in_the_chain(world: World) -> None
 
 
 def test_two_windows_of_one_pool_are_resumed_one_after_the_other(world: World) -> None:
-    """Together they no longer fit beside what was promised meanwhile; the first does."""
+    """Each is measured in its own window: beside what was promised meanwhile for later on, only the first fits."""
     tenant = tenant_make("pair")
     first = promise(world.pool, tenant, world.alice.tier, slots(20), slug="first", valid_until=later(900))
     second = promise(world.pool, tenant, world.alice.tier, slots(20), slug="second", valid_from=later(900))
     suspend(tenant)
     promise(world.pool, tenant_make("greedy"), world.alice.tier, slots(64 - 6 - 5 - 25))
+    promise(world.pool, tenant_make("later"), world.alice.tier, slots(8), valid_from=later(1200))
     done = resume(tenant)
     assert done.resumed == 1 and [slug for slug, _ in done.stayed] == ["second"]
+    assert "from 2 Mar 10:20 UTC on: 3 sequences short" in done.stayed[0][1].replace("45 tokens/s short, ", "")
     for row, state in ((first, "pending"), (second, "suspended")):
         row.refresh_from_db()
         assert row.state == state

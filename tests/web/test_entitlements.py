@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.http import HttpResponse
@@ -16,7 +17,7 @@ from pools.selectors.grid import COLUMNS
 from portal.accounts.models import User
 from portal.audit.models import AuditRecord
 from portal.dashboards.templatetags.portal_grid import CELLS
-from tests.cast import pool_make, tenant_make, tier_make
+from tests.cast import pool_make, promise, slots, tenant_make, tier_make
 from tests.portal_cast import publish
 from tests.web.conftest import Everybody
 
@@ -181,6 +182,16 @@ def test_the_fit_is_told_while_one_types(everybody: Everybody, olga: Client) -> 
     assert "Choose a pool and a tier" in check(olga, tenant="", pool="", tier="")
     assert "Write bytes such as" in check(olga, base_kv_bytes="3 bananas")
     assert "3 slots of this pool are" in check(olga), "an offer to fill the other two"
+
+
+def test_the_fit_says_when_a_shortage_begins(everybody: Everybody, olga: Client) -> None:
+    begins = datetime(2090, 12, 3, tzinfo=UTC)
+    world = everybody.world
+    promise(world.pool, tenant_make("later"), world.alice.tier, slots(50), valid_from=begins)
+    assert "Does not fit from 2090-12-03 00:00 : short of 1 slot Not even" in check(olga, base_concurrency="4")
+    assert check(olga, base_concurrency="4", valid_until="2090-12-03T00:00").startswith("Fits now")
+    after = check(olga, base_concurrency="3")
+    assert "Fits after scaling to 4 replicas, needed from 2090-12-03 00:00 : then short of" in after
 
 
 def test_a_pool_without_replicas_is_checked_too(everybody: Everybody, olga: Client) -> None:

@@ -46,7 +46,7 @@ def entitlement(request: HttpRequest, slug: str) -> HttpResponse:
         AuditRecord.objects.filter(object_type=OBJECT_TYPE, object_id=str(found.pk)).order_by("-id")[:MOST_RECORDS]
     )
     waits = found.state in {EntitlementState.PENDING, EntitlementState.DRAINING, EntitlementState.DEGRADED}
-    check = lease_check(found) if waits else None
+    check = lease_check(found, moment) if waits else None
     context: dict[str, Any] = {
         "nav": "entitlements",
         "entitlement": found,

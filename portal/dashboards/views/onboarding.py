@@ -112,7 +112,8 @@ def fit_of(form: PromiseStep) -> dict[str, Any]:
 
 
 def _check(promise: FirstPromise) -> LeaseCheck:
-    return lease_check(proposed(promise, Tenant(slug="new", name="The new tenant"), now()))
+    moment = now()
+    return lease_check(proposed(promise, Tenant(slug="new", name="The new tenant"), moment), moment)
 
 
 @operates
