@@ -5,12 +5,16 @@ from __future__ import annotations
 from django.urls import path
 
 from pools import entitlement_urls, pool_urls
-from pools.web import alert_urls, own_urls, tier_draft, tier_edit, tier_history, tier_shadow, tiers
+from pools.web import alert_urls, exports, own_urls, tier_draft, tier_edit, tier_history, tier_shadow, tiers
 
 urlpatterns = [
     *alert_urls.urlpatterns,
     *entitlement_urls.urlpatterns,
     path("tiers/", tiers.tiers, name="tiers"),
+    path("tiers.csv", exports.tiers_csv, name="tiers-csv"),
+    path("requests.csv", exports.requests_csv, name="requests-csv"),
+    path("scaling.csv", exports.scaling_csv, name="scaling-csv"),
+    path("alerts.csv", exports.alerts_csv, name="alerts-csv"),
     path("tiers/new/", tiers.create, name="tier-new"),
     path("tiers/<slug:slug>/", tiers.tier, name="tier"),
     path("tiers/<slug:slug>/edit/", tier_edit.edit, name="tier-edit"),

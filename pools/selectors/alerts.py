@@ -60,7 +60,7 @@ def rules() -> list[AlertRule]:
     return list(counted.select_related("pool").prefetch_related("channels").order_by("name")[:500])
 
 
-def alerts_past(rule_id: int | None, pool_id: int | None, level: str, cursor: int | None) -> Rows:
+def alerts_past(rule_id: int | None, pool_id: int | None, level: str, cursor: int | None, most: int = PAGE) -> Rows:
     """Alerts that opened, newest first, by page."""
     rows: QuerySet[Any] = Alert.objects.filter(opened_at__isnull=False).select_related("rule", "pool")
     if rule_id is not None:
@@ -69,7 +69,7 @@ def alerts_past(rule_id: int | None, pool_id: int | None, level: str, cursor: in
         rows = rows.filter(pool_id=pool_id)
     if level:
         rows = rows.filter(level=level)
-    return _cut(rows, cursor)
+    return _cut(rows, cursor, most)
 
 
 def deliveries(state: str, channel_id: int | None, event: str, cursor: int | None) -> Rows:
@@ -81,11 +81,11 @@ def deliveries(state: str, channel_id: int | None, event: str, cursor: int | Non
     return _cut(rows, cursor)
 
 
-def _cut(rows: QuerySet[Any], cursor: int | None) -> Rows:
+def _cut(rows: QuerySet[Any], cursor: int | None, most: int = PAGE) -> Rows:
     if cursor is not None:
         rows = rows.filter(pk__lt=cursor)
-    found = list(rows.order_by("-pk")[: PAGE + 1])
-    return found[:PAGE], found[PAGE - 1].pk if len(found) > PAGE else None
+    found = list(rows.order_by("-pk")[: most + 1])
+    return found[:most], found[most - 1].pk if len(found) > most else None
 
 
 @dataclass(frozen=True, slots=True)

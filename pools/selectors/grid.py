@@ -17,6 +17,7 @@ from pools.models import Entitlement, Pool, Tier
 from portal.accounts.models import Tenant
 from portal.lib.cursors import cursor_read, cursor_write
 from portal.lib.errors import DomainError
+from portal.lib.tables import columns_read
 
 PAGE = 50
 FILTERS = ("q", "pool", "tier", "class", "state", "tenant", "expiring", "below")
@@ -78,13 +79,12 @@ class GridQuery:
         """From a query string; what is not known is left out."""
         filters = {name: given.get(name, "").strip()[:MOST_LETTERS] for name in FILTERS if given.get(name, "").strip()}
         sort = given.get("sort", "")
-        columns = tuple(name for name in given.get("cols", "").split(",") if name in COLUMNS)
         return cls(
             filters,
             sort.lstrip("-") if sort.lstrip("-") in SORTS else "tenant",
             sort.startswith("-"),
             given.get("cursor", ""),
-            columns or USUAL_COLUMNS,
+            columns_read(given.get("cols", ""), COLUMNS, USUAL_COLUMNS),
             given.get("dense", "") == "1",
         )
 

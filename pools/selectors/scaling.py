@@ -58,8 +58,8 @@ class DecisionPage:
     next: str
 
 
-def decisions_page(query: DecisionQuery, now: datetime) -> DecisionPage:
-    """One page of what the query asks for. One query. Raises DomainError ``bad_cursor``."""
+def decisions_matching(query: DecisionQuery, now: datetime) -> QuerySet[ScalingDecision]:
+    """Every decision that passes the filters."""
     rows: QuerySet[ScalingDecision] = ScalingDecision.objects.select_related("pool", "profile")
     rows = rows.filter(at__gte=now - SPANS[query.span])
     if query.pool:
@@ -70,6 +70,12 @@ def decisions_page(query: DecisionQuery, now: datetime) -> DecisionPage:
         rows = rows.filter(applied=query.done == "applied")
     if query.moves:
         rows = rows.exclude(before=F("chosen"))
+    return rows
+
+
+def decisions_page(query: DecisionQuery, now: datetime) -> DecisionPage:
+    """One page of what the query asks for. One query. Raises DomainError ``bad_cursor``."""
+    rows = decisions_matching(query, now)
     if query.after:
         at, key = cursor_read(query.after, SORT, True, datetime)
         rows = rows.filter(Q(at__lt=at) | Q(at=at, pk__lt=key))

@@ -46,7 +46,7 @@ class VersionLine:
     state: str
 
 
-def tiers_page(text: str, service_class: str, archived: bool, cursor: str, now: datetime) -> TierPage:
+def tiers_page(text: str, service_class: str, archived: bool, cursor: str, now: datetime, most: int = PAGE) -> TierPage:
     """Tiers by class, strongest first, then by slug. Three queries."""
     rank = Case(
         *(When(service_class=each.value, then=Value(place)) for place, each in enumerate(ServiceClass)),
@@ -61,15 +61,15 @@ def tiers_page(text: str, service_class: str, archived: bool, cursor: str, now: 
     place, _, slug = cursor.partition("-")
     if (at := number_of(place, 2)) is not None:
         rows = rows.filter(Q(place__gt=at) | Q(place=at, slug__gt=slug))
-    found = list(rows.order_by("place", "slug")[: PAGE + 1])
-    shown = found[:PAGE]
+    found = list(rows.order_by("place", "slug")[: most + 1])
+    shown = found[:most]
     ids = [tier.pk for tier in shown]
     planned, living = tiers_planned(ids, now), _living(ids)
     lines = [
         TierLine(tier, *living.get(tier.pk, (0, 0)), next(iter(planned.get(tier.pk, [])), None), _ends(tier))
         for tier in shown
     ]
-    return TierPage(lines, f"{shown[-1].place}-{shown[-1].slug}" if len(found) > PAGE else "")
+    return TierPage(lines, f"{shown[-1].place}-{shown[-1].slug}" if len(found) > most else "")
 
 
 def tiers_planned(tier_ids: Sequence[int], now: datetime) -> dict[int, list[TierVersion]]:

@@ -207,16 +207,20 @@ def chart_address(rule: AlertRule, pool: Pool | None = None) -> str:
     return f"{reverse('alert-chart')}?metric={rule.metric}&pool={where.slug if where else ''}{levels}"
 
 
+def history_filters(request: HttpRequest) -> tuple[int | None, str, int | None, str]:
+    """(rule, the pool's slug, its id, level) that the address of the history asks for; an unknown pool is none's."""
+    rule_id, slug = number_of(request.GET.get("rule", "")), request.GET.get("pool", "").strip()
+    level = request.GET.get("level", "") if request.GET.get("level", "") in SEVERE_FIRST else ""
+    pool = Pool.objects.filter(slug=slug).values_list("pk", flat=True).first() if slug else None
+    return rule_id, slug, pool if pool or not slug else 0, level
+
+
 @reads_everything
 @require_safe
 def history(request: HttpRequest) -> HttpResponse:
     """Every alert that opened, newest first."""
-    rule_id, pool_slug = number_of(request.GET.get("rule", "")), request.GET.get("pool", "").strip()
-    level = request.GET.get("level", "") if request.GET.get("level", "") in SEVERE_FIRST else ""
-    pool = Pool.objects.filter(slug=pool_slug).values_list("pk", flat=True).first() if pool_slug else None
-    rows, following = alerts_past(
-        rule_id, pool if pool or not pool_slug else 0, level, number_of(request.GET.get("after", ""))
-    )
+    rule_id, pool_slug, pool_id, level = history_filters(request)
+    rows, following = alerts_past(rule_id, pool_id, level, number_of(request.GET.get("after", "")))
     context: dict[str, Any] = {
         "nav": "alerts",
         "rows": [(row, value_text(row.rule.metric, row.worst)) for row in rows],

@@ -14,15 +14,14 @@ from pools.models.jobs import JobState
 from pools.selectors.grid import COLUMNS, EXPIRING, SORTS, GridQuery, grid_choices, grid_matching, grid_page
 from pools.selectors.live_rows import live_below_use, live_numbers
 from pools.web.common import csv_answer
+from pools.web.lists import flat, kept, row_ids
 from pools.web.saved_views import views_of
 from portal.accounts.access import reads_everything
 from portal.accounts.models import Tenant, User
 from portal.lib.clock import now, now_ms
-from portal.lib.given import number_of
 from portal.lib.pages import json, page
 
 MOST_CSV = 100_000
-MOST_LIVE = 200
 MOST_SUGGESTED = 12
 LIVE_COLUMNS = frozenset({"use", "headroom", "debt"})
 CSV_COLUMNS = (
@@ -46,7 +45,7 @@ CSV_COLUMNS = (
 
 def grid_query(given: QueryDict) -> GridQuery:
     """What an address asks for; columns may be given one by one or joined with commas."""
-    return GridQuery.of({**{key: given.get(key, "") for key in given}, "cols": ",".join(given.getlist("cols"))})
+    return GridQuery.of(flat(given))
 
 
 def below_of(query: GridQuery) -> frozenset[int] | None:
@@ -103,18 +102,11 @@ def heads(query: GridQuery) -> list[tuple[str, str, str, str]]:
     return shown
 
 
-def kept(given: QueryDict, *without: str) -> list[tuple[str, str]]:
-    """The parameters of an address but some."""
-    return [(key, str(value)) for key, values in given.lists() if key not in without for value in values]
-
-
 @reads_everything
 @require_safe
 def entitlements_live(request: HttpRequest) -> HttpResponse:
     """Live numbers of the rows of one page: what its script asks for every few seconds. ``ids``: joined with commas."""
-    parts = request.GET.get("ids", "").split(",")
-    ids = [key for part in parts if (key := number_of(part)) is not None][:MOST_LIVE]
-    rows = list(Entitlement.objects.filter(pk__in=ids).only("pk", "pool_id", "state"))
+    rows = list(Entitlement.objects.filter(pk__in=row_ids(request)).only("pk", "pool_id", "state"))
     numbers = live_numbers(rows, now_ms())
     found = [
         [row.pk, row.state, one.use, one.limit, one.cap, one.base, one.headroom, one.debt]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -34,12 +34,10 @@ UNITS = ("tokens_per_second", "kv_bytes", "concurrency")
 LONGEST_TEXT = 200
 
 
-@reads_everything
-@require_safe
-def requests(request: HttpRequest) -> HttpResponse:
-    """Open requests first of all; decided ones by the filter."""
-    state = request.GET.get("state", RequestState.OPEN)
-    text, pool = (request.GET.get(name, "").strip()[:LONGEST_TEXT] for name in ("q", "pool"))
+def requests_matching(given: QueryDict) -> QuerySet[EntitlementRequest]:
+    """Every request that passes the filters of the list: the open ones, unless another state is asked for."""
+    state = given.get("state", RequestState.OPEN)
+    text, pool = (given.get(name, "").strip()[:LONGEST_TEXT] for name in ("q", "pool"))
     rows = EntitlementRequest.objects.select_related("tenant", "pool__current_profile", "decided_by", "created_by")
     if state in RequestState.values:
         rows = rows.filter(state=state)
@@ -47,7 +45,16 @@ def requests(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(pool__slug=pool)
     if text and "\x00" not in text:
         rows = rows.filter(Q(tenant__slug__icontains=text) | Q(tenant__name__icontains=text))
-    found = cut(rows, request, newest_first=True)
+    return rows
+
+
+@reads_everything
+@require_safe
+def requests(request: HttpRequest) -> HttpResponse:
+    """Open requests first of all; decided ones by the filter."""
+    state = request.GET.get("state", RequestState.OPEN)
+    text, pool = (request.GET.get(name, "").strip()[:LONGEST_TEXT] for name in ("q", "pool"))
+    found = cut(requests_matching(request.GET), request, newest_first=True)
     waiting = EntitlementRequest.objects.filter(state=RequestState.OPEN).count()
     context = {
         **found,

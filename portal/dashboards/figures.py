@@ -171,7 +171,7 @@ def use_limit_cap(
     ends = [x[0], x[-1]] if x else []
     traces = [
         _line(
-            "use",
+            "Use",
             x,
             [scale(p.use[dimension], dimension) for p in points],
             f"@{service_class}",
@@ -181,7 +181,7 @@ def use_limit_cap(
             hovertemplate="%{y:.3~s}",
         ),
         _line(
-            "limit",
+            "Limit",
             x,
             [scale(p.limit[dimension], dimension) for p in points],
             "@none",
@@ -190,7 +190,7 @@ def use_limit_cap(
             hovertemplate="%{y:.3~s}",
         ),
         _line(
-            "cap",
+            "Cap",
             ends,
             [scale(cap, dimension)] * len(ends),
             "@promise",
@@ -202,7 +202,7 @@ def use_limit_cap(
     if base > 0:
         traces.append(
             _line(
-                "baseline",
+                "Baseline",
                 ends,
                 [scale(base, dimension)] * len(ends),
                 "@ink",

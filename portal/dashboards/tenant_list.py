@@ -21,16 +21,34 @@ from pools.models import Entitlement
 from portal.accounts.choices import TenantState
 from portal.accounts.models import ApiKey, Membership, Tenant
 from portal.dashboards.live_state import LiveRow
-from portal.dashboards.series import Bullet, bullet
+from portal.dashboards.series import Bullet, bullet, debt_words
 from portal.dashboards.tenants_now import tenants_now
 from portal.lib.cursors import cursor_read, cursor_write
 from portal.lib.errors import DomainError
+from portal.lib.tables import columns_read
 
 PAGE = 50
 MOST_LETTERS = 200
 COLUMNS = {"name": str, "state": str, "since": datetime}
 PATHS = {"name": "low", "state": "state", "since": "created_at"}
-MEASURES = ("entitlements", "use", "refused", "owed", "keys", "people")
+MEASURES = ("entitlements", "use", "refused", "debt", "owed", "keys", "people")
+HEADS = {
+    "name": "Tenant",
+    "state": "State",
+    "entitlements": "Entitlements",
+    "use": "Use of limit",
+    "refused": "Refused/min",
+    "debt": "Debt",
+    "owed": "Owed tokens",
+    "keys": "Keys",
+    "people": "People",
+    "contact": "Contact",
+    "currency": "Currency",
+    "since": "Since",
+}
+"""Column → its head, in the order of the page; the name is always shown."""
+NUMERIC = frozenset({"entitlements", "refused", "debt", "owed", "keys", "people"})
+USUAL = ("name", "state", "entitlements", "use", "refused", "debt", "owed", "keys", "people", "since")
 STATES = {
     "": "All but offboarded",
     "active": "Active",
@@ -53,6 +71,8 @@ class TenantQuery:
     sort: str = "name"
     descending: bool = False
     cursor: str = ""
+    columns: tuple[str, ...] = USUAL
+    dense: bool = False
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> TenantQuery:
@@ -70,6 +90,8 @@ class TenantQuery:
             sort.lstrip("-") if known else "name",
             known and sort.startswith("-"),
             given.get("cursor", ""),
+            ("name", *columns_read(given.get("cols", ""), HEADS, USUAL)),
+            given.get("dense") == "1",
         )
 
     @property
@@ -89,6 +111,11 @@ class TenantLine:
     owed: float
     now: LiveRow | None
     bar: Bullet | None
+
+    @property
+    def debt(self) -> str:
+        """The largest debt among its entitlements in words, "" without live data."""
+        return debt_words(self.now.debt) if self.now is not None else ""
 
 
 def matching(query: TenantQuery, now_ms: int) -> QuerySet[Tenant]:
@@ -141,6 +168,7 @@ def tenant_rows(query: TenantQuery, now_ms: int, most: int) -> list[TenantLine]:
         "since": lambda line: line.tenant.created_at,
         "use": lambda line: line.now.use[0] if line.now else 0.0,
         "refused": lambda line: line.now.refused_per_minute if line.now else 0.0,
+        "debt": lambda line: line.now.debt if line.now else 0.0,
     }
     return sorted(found, key=keys.get(query.sort) or (lambda line: getattr(line, query.sort)), reverse=query.descending)
 
@@ -166,6 +194,8 @@ def measure(name: str, now_ms: int) -> dict[int, float]:
         return {key: row.use[0] for key, row in tenants_now(now_ms).items()}
     if name == "refused":
         return {key: row.refused_per_minute for key, row in tenants_now(now_ms).items()}
+    if name == "debt":
+        return {key: row.debt for key, row in tenants_now(now_ms).items()}
     if name == "owed":
         return owed_by()
     counted = {"entitlements": _living(), "keys": _working_keys(now_ms), "people": Membership.objects.all()}[name]

@@ -9,6 +9,7 @@ from portal.dashboards.views import onboarding, tenant_deeds, tenant_detail, ten
 urlpatterns = [
     path("tenants/", tenants.tenants, name="tenants"),
     path("tenants.csv", tenants.tenants_csv, name="tenants-csv"),
+    path("tenants-live/", tenants.tenants_live, name="tenants-live"),
     path("onboard/", onboarding.begin, name="onboard"),
     path("onboard/check/", onboarding.check, name="onboard-check"),
     path("onboard/bound/<slug:slug>/", onboarding.bound, name="onboard-bound"),

@@ -21,7 +21,7 @@
     TP.charts.load(url).then(function (found) {
       if (url !== shown) return;
       if (found.empty) TP.charts.nothing(box, "Nothing is known of this metric in this time yet.");
-      else TP.charts.draw(box, found.metric, found.range.seconds, found.range.end);
+      else TP.charts.draw(box, found.metric, found.range.seconds, found.range.end, found.range.step_s);
     }).catch(function () { TP.charts.nothing(box, "The chart could not be loaded."); });
   }
 

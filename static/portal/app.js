@@ -99,6 +99,17 @@
     }
   }
 
+  // A click anywhere in a row opens what the row is of, or folds its details; what is in the row keeps its own clicks.
+  function rowClicks(event) {
+    var target = event.target, row = target.closest && target.closest("table.opens tbody tr"), found;
+    if (!row || target.closest("a,button,input,label,select,details,.pick") || String(window.getSelection())) return;
+    found = row.querySelector("a.open") || row.querySelector("details") || row.querySelector("th a, td a");
+    if (!found) return;
+    if (found.tagName === "DETAILS") found.open = !found.open;
+    else if (event.ctrlKey || event.metaKey) window.open(found.href);
+    else found.click();
+  }
+
   // A destructive form stays shut until its word is typed.
   function confirmWord(event) {
     if (!event.target.matches || !event.target.matches("[data-confirm-word]")) return;
@@ -107,6 +118,7 @@
   }
 
   document.addEventListener("click", clicks);
+  document.addEventListener("click", rowClicks);
   document.addEventListener("input", confirmWord);
   document.addEventListener("htmx:afterSwap", function (event) { TP.localTimes(event.target); });
 

@@ -52,9 +52,31 @@
       if (!level && trace.x && trace.x.length && trace.x[0] < first) first = trace.x[0]; });
     return Math.max(from, Math.min(first, entry.end - 120000));
   }
+  // No data is not a straight line from the last to the next: where steps are missing a line is broken, an area is at zero.
+  function broken(trace, step) {
+    var area = trace.stackgroup || trace.fill, held = trace.line && trace.line.shape === "hv", x = [], y = [], before = null;
+    if (trace.mode !== "lines" || !trace.x || trace.x.length < 3) return trace; // two points are a level drawn across
+    function add(at, value) { x.push(at); y.push(value); }
+    trace.x.forEach(function (at, i) {
+      if (trace.connectgaps && trace.y[i] === null) return;
+      if (before !== null && at - before > 3.5 * step) {
+        if (area) add(before + (held ? step : 1), 0);
+        if (!trace.stackgroup) add(before + (held && !area ? step : 2), held && !area ? trace.y[i - 1] : null);
+        if (held && !area) add(before + step + 1, null);
+        if (area && !held) add(at - 1, 0);
+      }
+      add(at, trace.y[i]);
+      before = at;
+    });
+    trace.x = x;
+    trace.y = y;
+    trace.connectgaps = false;
+    return trace;
+  }
   function redraw(entry) {
-    var look = palette(), figure = entry.figure, layout = coloured(figure.layout, look);
+    var look = palette(), figure = entry.figure, layout = coloured(figure.layout, look), step = entry.step * 1000;
     var data = coloured(figure.data, look).map(localX);
+    if (step) data = data.map(function (trace) { return broken(trace, step); });
     if (entry.node.clientWidth < 480) layout.legend = Object.assign({}, layout.legend, { entrywidth: 74, font: { size: 11 } });
     if (entry.window && entry.end) {
       layout.xaxis.range = [begin(figure, entry) + shift, entry.end + shift];
@@ -75,13 +97,14 @@
   }
 
   TP.charts = {
-    // window: seconds shown; end: epoch ms of the right edge. Both are optional.
-    draw: function (node, figure, window_, end) {
+    // window: seconds shown; end: epoch ms of the right edge; step_s: seconds between points, where they are even. Optional.
+    draw: function (node, figure, window_, end, step_s) {
       if (!node) return null;
       var entry = drawn.filter(function (d) { return d.node === node; })[0];
       if (!entry) { entry = { node: node }; drawn.push(entry); }
       entry.figure = figure;
       entry.window = window_;
+      entry.step = step_s || 0;
       entry.end = end;
       node.classList.remove("waiting");
       node.textContent = "";
@@ -173,7 +196,7 @@
     Array.prototype.forEach.call(document.querySelectorAll("[data-figure]"), function (node) {
       TP.charts.load(node.dataset.figure).then(function (found) {
         if (found.empty) TP.charts.nothing(node, "Nothing to draw in this time yet.");
-        else TP.charts.draw(node, found[node.dataset.name], found.range.seconds, found.range.end);
+        else TP.charts.draw(node, found[node.dataset.name], found.range.seconds, found.range.end, found.range.step_s);
       }).catch(function () { TP.charts.nothing(node, "The chart could not be loaded. Reload the page to try again."); });
     });
   });

@@ -54,7 +54,7 @@
         var points = found[key].data.some(function (trace) { return trace.x && trace.x.length; });
         if (key === "refused" && !points) TP.charts.nothing(node, "Nothing was refused in this time.");
         else if (found.empty && !root.dataset.socket) TP.charts.nothing(node, "Nothing was measured in this time.");
-        else charts[key] = TP.charts.draw(node, found[key], found.range.seconds, end);
+        else charts[key] = TP.charts.draw(node, found[key], found.range.seconds, end, found.range.step_s);
       });
       range = found.range;
     }).catch(function () { TP.charts.failed(KEYS.concat(["refused"])); });

@@ -134,7 +134,7 @@
         charts[name] = null;
         if (found.empty) TP.charts.nothing(node, "Nothing was measured in this time yet.");
         else if (name === "debts" && found.no_debts) TP.charts.nothing(node, "Nobody is owed anything, nor ahead.");
-        else charts[name] = TP.charts.draw(node, found[name], found.range.seconds, last ? Math.max(last.at, found.range.end) : found.range.end);
+        else charts[name] = TP.charts.draw(node, found[name], found.range.seconds, last ? Math.max(last.at, found.range.end) : found.range.end, found.range.step_s);
       });
       range = found.range;
       listen();

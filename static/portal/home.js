@@ -50,7 +50,7 @@
       var end = last || Date.now();
       range = found.range;
       KEYS.concat(["refused"]).forEach(function (key) {
-        charts[key] = TP.charts.draw(document.getElementById("chart-" + key), found[key], range.seconds, end);
+        charts[key] = TP.charts.draw(document.getElementById("chart-" + key), found[key], range.seconds, end, range.step_s);
       });
     }).catch(function () {
       KEYS.concat(["refused"]).forEach(function (key) {

@@ -105,5 +105,21 @@
   // What bars and gauges are drawn with: a percentage of a whole, a tick at one, the word of a free share.
   TP.share = function (value, whole) { return whole > 0 ? Math.min(100, Math.max(0, 100 * value / whole)) : 0; };
   TP.mark = function (line, at) { TP.attr(line, "x1", at.toFixed(2)); TP.attr(line, "x2", at.toFixed(2)); };
+  // One dimension's use under its limit, as components/bar.html draws it; a cell that had none gets one.
+  TP.bar = function (cell, use, limit, cap, base, index) {
+    var box = cell.querySelector(".bullet"), N = TP.numbers, whole = Math.max(cap[index], limit[index], use[index], base[index]), svg;
+    if (!box) {
+      box = document.getElementById("bullet-shape").content.firstElementChild.cloneNode(true);
+      cell.textContent = "";
+      cell.appendChild(box);
+    }
+    svg = box.querySelector("svg");
+    TP.put(box.querySelector(".nums"), N.of(use[index], limit[index], index));
+    TP.attr(box, "title", "use " + N.exact(use[index]) + ", limit " + N.exact(limit[index]) + ", cap " + N.exact(cap[index]) + ", baseline " + N.exact(base[index], N.units[index]));
+    TP.attr(svg.querySelector(".use"), "width", TP.share(use[index], whole).toFixed(2));
+    TP.mark(svg.querySelector(".base"), TP.share(base[index], whole));
+    TP.attr(svg.querySelector(".base"), "visibility", base[index] > 0 ? "visible" : "hidden");
+    TP.mark(svg.querySelector(".limit"), TP.share(limit[index], whole));
+  };
   TP.room = function (free) { return free < 0.01 ? "none" : free < 0.15 ? "low" : "good"; };
 })();

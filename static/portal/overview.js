@@ -94,7 +94,7 @@
       var end = last ? last.at : Date.now();
       range = found.range;
       CHARTS.forEach(function (name) {
-        charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
+        charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end, range.step_s);
       });
     }).catch(function () { TP.charts.failed(CHARTS); });
   }

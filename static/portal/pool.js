@@ -37,31 +37,10 @@
     put(document.getElementById("reason"), pool.reason || "");
   }
 
-  function bullet(cell, row, index) {
-    var use = row[2][index], limit = row[3][index], cap = row[4][index], base = row[5][index];
-    var whole = Math.max(cap, limit, use, base), bar, box = cell.querySelector(".bullet");
-    if (!box) {
-      box = TP.bullet();
-      cell.textContent = "";
-      cell.appendChild(box);
-    }
-    bar = box.querySelector("svg");
-    put(box.querySelector(".nums"), N.of(use, limit, index));
-    attr(box, "title", "use " + N.exact(use) + ", limit " + N.exact(limit) + ", cap " + N.exact(cap) + ", baseline " + N.exact(base, N.units[index]));
-    attr(bar.querySelector(".use"), "width", share(use, whole).toFixed(2));
-    mark(bar.querySelector(".base"), share(base, whole));
-    attr(bar.querySelector(".base"), "visibility", base > 0 ? "visible" : "hidden");
-    mark(bar.querySelector(".limit"), share(limit, whole));
-  }
-  TP.bullet = function () {
-    var made = document.getElementById("bullet-shape").content.firstElementChild.cloneNode(true);
-    return made;
-  };
-
   function line(row) {
     var tr = lines[row[0]], cell, binds = row[10] || "", state = row[11], key;
     if (!tr) return;
-    for (var index = 0; index < 3; index += 1) bullet(tr.querySelector('[data-cell="' + index + '"]'), row, index);
+    for (var index = 0; index < 3; index += 1) TP.bar(tr.querySelector('[data-cell="' + index + '"]'), row[2], row[3], row[4], row[5], index);
     put(tr.querySelector('[data-cell="headroom"]'), N.si(row[12][2]));
     put(tr.querySelector('[data-cell="weight"]'), row[6].toFixed(1));
     cell = tr.querySelector('[data-cell="debt"]');
@@ -140,7 +119,7 @@
       layers = found.rows || [];
       listen();
       CHARTS.forEach(function (name) {
-        charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end);
+        charts[name] = TP.charts.draw(document.getElementById("chart-" + name), found[name], range.seconds, end, range.step_s);
       });
     }).catch(function () { TP.charts.failed(CHARTS); });
   }

@@ -113,11 +113,11 @@
       found.timeline.data.forEach(function (trace) { if (trace.meta.role === "debt") ids.push(String(trace.meta.entitlement)); });
       live.wish(ids);
       if (!chart) {
-        chart = TP.charts.draw(node, found.timeline, range.seconds, Math.max(last || 0, range.end));
+        chart = TP.charts.draw(node, found.timeline, range.seconds, Math.max(last || 0, range.end), range.step_s);
         node.on("plotly_click", function (event) {
           event.points.some(function (point) { if (point.id !== undefined) find(point.id); return point.id !== undefined; });
         });
-      } else TP.charts.draw(node, found.timeline, range.seconds, Math.max(last || 0, range.end));
+      } else TP.charts.draw(node, found.timeline, range.seconds, Math.max(last || 0, range.end), range.step_s);
       if (current) mark(Number(current.dataset.at));
     }).catch(function () { if (!chart) TP.charts.failed(["timeline"]); });
   }

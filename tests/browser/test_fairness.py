@@ -161,6 +161,23 @@ def test_fairness_follows_the_tick_and_keeps_rows_zoom_and_legend(site: Site, op
     assert site.complaints == []
 
 
+def test_a_chart_is_broken_where_nothing_was_measured(site: Site, opens: Opens) -> None:
+    for ago in (300, 280, 20, 5):
+        FairnessSample.objects.create(
+            at=now() - timedelta(seconds=ago), pool_id=site.world.pool.pk, elapsed_s=5, active=2, satisfied=0.8,
+            jain=0.9, dispersion=0.2, lent=[30, 1e9, 2], free=[15, 1e9, 1], beyond=[0, 0, 0], loans=[],
+        )  # fmt: skip
+    page = opens("olga@example.org", "/tiers/")
+    page.goto(f"{site.address}/fairness/?pool=chat-8b&range=15m")
+    until(page, "(document.getElementById('chart-fairness').data || []).length === 3")
+    drawn = page.evaluate("document.getElementById('chart-fairness').data[0].y")
+    assert None in drawn and drawn[0] == drawn[-1] == 0.8, "a line does not cross what is not known"
+    until(page, "(document.getElementById('chart-lending').data || []).length === 3")
+    area = page.evaluate("document.getElementById('chart-lending').data[0].y")
+    assert area.count(0) == 2 and None not in area, "an area ends and begins again"
+    assert site.complaints == []
+
+
 def test_fairness_polls_while_the_socket_is_lost_and_comes_back(site: Site, opens: Opens) -> None:
     page = opens("olga@example.org", "/tiers/")
     away: list[bool] = [False]
@@ -186,6 +203,7 @@ def test_a_page_that_came_before_the_first_tick_fills_itself(site: Site, opens: 
     page = opens("olga@example.org", "/fairness/?pool=chat-8b")
     expect(page.locator("#fair-rows")).to_have_count(0)
     site.publish()
+    expect(page.locator("#age")).to_have_attribute("data-state", "live")
     site.publish()
     expect(page.locator("#fair-rows tbody tr")).to_have_count(3)
 

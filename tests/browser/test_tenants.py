@@ -241,3 +241,27 @@ def test_the_list_is_sorted_and_searched_in_the_address(site: Site, opens: Opens
     page.wait_for_url("**holds=none**")
     expect(page.locator("tbody th a")).to_have_text(["Zed"])
     assert "sort=-use" in page.url
+
+
+def test_the_list_of_tenants_is_live_and_a_row_opens(site: Site, opens: Opens) -> None:
+    page = opens("olga@example.org", "/tenants/")
+    row = page.locator(f'tr[data-row="{site.world.eve.tenant_id}"]')
+    expect(page.locator("#grid-age")).to_have_attribute("data-state", "live")
+    page.evaluate("window.__same = true")
+    order = page.locator("#grid tbody th").all_inner_texts()
+    site.publish(busy=0.9, debt=0.33)
+    expect(row.locator('[data-cell="debt"]')).to_have_text("owed 33\u00a0%", timeout=20_000)
+    assert page.locator("#grid tbody th").all_inner_texts() == order and page.evaluate("window.__same")
+    page.locator("summary", has_text="Columns").click()
+    page.locator("#column-form").get_by_label("People").uncheck()
+    page.get_by_role("button", name="Show these").click()
+    page.wait_for_url("**cols=**")
+    expect(page.locator("#grid thead")).not_to_contain_text("People")
+    page.get_by_role("link", name="Dense").click()
+    expect(page.locator("#grid table")).to_have_class("table opens sorted rows dense")
+    page.locator(f'tr[data-row="{site.world.eve.tenant_id}"] [data-cell="refused"]').click()
+    page.wait_for_url(f"{site.address}/tenants/eve/")
+    page.goto(f"{site.address}/tiers/")
+    page.locator("table.opens tbody tr").first.locator("td").nth(1).click()
+    page.wait_for_url("**/tiers/*/")
+    assert site.complaints == []

@@ -80,6 +80,7 @@ PARTS = {
     "search drop": "/search/drop/?q=e",
     "tenant charts": "/t/eve/charts/",
     "entitlement charts": "/entitlements/alice-chat-8b/charts/",
+    "tenants live": "/tenants-live/?ids=1,2,3",
     "entitlements live": "/entitlements/live/?ids=1,2,3",
 }
 """Addresses that are fetched by pages and are not looked at themselves."""

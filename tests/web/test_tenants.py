@@ -156,3 +156,29 @@ def test_odd_names_do_not_break_a_row(everybody: Everybody, as_: As) -> None:
     assert "فريق البيانات" in text and "<b>Co</b>" not in text
     for slug in ("ar", "emo", "long"):
         assert client.get(f"/tenants/{slug}/").status_code == 200
+
+
+def test_columns_and_density_are_in_the_address(everybody: Everybody, as_: As) -> None:
+    client = as_(everybody.ada)
+    answer = client.get("/tenants/?cols=contact&cols=debt&cols=nonsense&dense=1&state=active")
+    assert [key for key, _, _ in answer.context["heads"]] == ["name", "debt", "contact"], "the name is always there"
+    text = answer.content.decode()
+    assert "rows dense" in text and "owed 20" in text and "Use of limit</a>" not in text
+    assert ("state", "active") in answer.context["kept"], "a choice of columns keeps the filters"
+    usual = client.get("/tenants/?cols=nonsense").context["heads"]
+    assert [key for key, _, _ in usual][:3] == ["name", "state", "entitlements"]
+    assert names(client, "?sort=-debt")[0] == "eve" and names(client, "?sort=debt")[-1] == "eve"
+
+
+def test_live_numbers_of_the_shown_rows(everybody: Everybody, as_: As) -> None:
+    owe(everybody, 2_000_000)
+    world, client = everybody.world, as_(everybody.ada)
+    publish(world.pool, busy=1.0, debt=0.4)
+    tenants_forget()
+    found = client.get(f"/tenants-live/?ids={world.eve.tenant_id},999999,x,").json()
+    assert found["at"] and len(found["rows"]) == 1
+    key, state, use, limit, _, _, refused, debt, owed = found["rows"][0]
+    assert (key, state, refused, debt, owed) == (world.eve.tenant_id, "active", 6.0, 0.4, 2000)
+    assert use == limit
+    assert client.get("/tenants-live/").json()["rows"] == []
+    assert client.get("/tenants-live/?ids=" + ",".join(str(one) for one in range(5000))).status_code == 200

@@ -34,13 +34,14 @@ def chart(request: HttpRequest) -> HttpResponse:
     else:
         ids = worst_pools(metric, info.below, since, len(LINES))
     names = dict(Pool.objects.filter(pk__in=ids).values_list("pk", "slug"))
-    points = history(metric, info.below, ids, since, timedelta(seconds=max(SMALLEST_STEP_S, span.step_s)))
+    step_s = max(SMALLEST_STEP_S, span.step_s)
+    points = history(metric, info.below, ids, since, timedelta(seconds=step_s))
     series = {names[pk]: [(one.at, one.value) for one in points if one.pool_id == pk] for pk in ids if pk in names}
     levels = [(level, value) for level in LEVELS if (value := _value(request, level)) is not None]
     return json(
         {
             "metric": metric_history(series, levels, info.unit, since, moment),
-            "range": {"seconds": span.seconds, "step_s": span.step_s, "end": int(moment.timestamp() * 1000)},
+            "range": {"seconds": span.seconds, "step_s": step_s, "end": int(moment.timestamp() * 1000)},
             "empty": not points,
         }
     )

@@ -151,15 +151,14 @@ def charts(request: HttpRequest) -> HttpResponse:
     for pool_id, _ in sorted(_pools()):
         speakers.setdefault(pool_id % settings.TICK_SHARDS, pool_id)
     chosen = dict(sorted(speakers.items())[:8])
-    step = timedelta(seconds=max(STEP_S, span.step_s))
-    points = metric_history(
-        Metric.TICK_LAG, False, list(chosen.values()), moment - timedelta(seconds=span.seconds), step
-    )
+    step_s = max(STEP_S, span.step_s)
+    since, step = moment - timedelta(seconds=span.seconds), timedelta(seconds=step_s)
+    points = metric_history(Metric.TICK_LAG, False, list(chosen.values()), since, step)
     series = {shard: [(p.at, p.value) for p in points if p.pool_id == pool_id] for shard, pool_id in chosen.items()}
     return json(
         {
             "lag": tick_lag(series),
-            "range": {"seconds": span.seconds, "step_s": span.step_s, "end": int(moment.timestamp() * 1000)},
+            "range": {"seconds": span.seconds, "step_s": step_s, "end": int(moment.timestamp() * 1000)},
             "empty": not points,
         }
     )

@@ -6,10 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from pools.web.common import csv_answer
+from pools.web.lists import flat, kept, row_ids
 from portal.accounts.access import reads_everything
+from portal.accounts.models import Tenant
 from portal.dashboards import numbers
 from portal.dashboards.tenant_list import (
+    HEADS,
     HOLDS,
+    NUMERIC,
     STATES,
     TROUBLES,
     TenantQuery,
@@ -19,21 +23,10 @@ from portal.dashboards.tenant_list import (
     tenant_rows,
 )
 from portal.dashboards.tenants_now import now_at, tenants_now
-from portal.dashboards.views.common import page
+from portal.dashboards.views.common import json, page
 from portal.lib.clock import now_ms
 
 MOST_CSV = 20_000
-HEADS = (
-    ("name", "Tenant", False),
-    ("state", "State", False),
-    ("entitlements", "Entitlements", True),
-    ("use", "Use of limit", False),
-    ("refused", "Refused/min", True),
-    ("owed", "Owed tokens", True),
-    ("keys", "Keys", True),
-    ("people", "People", True),
-    ("since", "Since", False),
-)
 CSV_HEAD = (
     "slug",
     "name",
@@ -44,6 +37,7 @@ CSV_HEAD = (
     "use_tokens_per_second",
     "use_slots",
     "refused_per_minute",
+    "debt",
     "owed_tokens",
     "keys",
     "people",
@@ -55,7 +49,7 @@ CSV_HEAD = (
 @require_safe
 def tenants(request: HttpRequest) -> HttpResponse:
     """Tenants with what they hold and use; everything that shapes the list is in the address."""
-    query, moment = TenantQuery.of(request.GET), now_ms()
+    query, moment = TenantQuery.of(flat(request.GET)), now_ms()
     rows, following = tenant_page(query, moment)
     counts = state_counts()
     context = {
@@ -67,7 +61,9 @@ def tenants(request: HttpRequest) -> HttpResponse:
         "sentence": sentence(counts, moment),
         "any": sum(counts.values()),
         "at": now_at(),
-        "heads": HEADS,
+        "heads": [(key, label, key in NUMERIC) for key, label in HEADS.items() if key in query.columns],
+        "columns": [(key, label, key in query.columns) for key, label in HEADS.items() if key != "name"],
+        "kept": kept(request.GET, "cursor", "cols"),
         "states": STATES.items(),
         "holds": HOLDS.items(),
         "troubles": TROUBLES.items(),
@@ -91,6 +87,21 @@ def sentence(counts: dict[str, int], moment: int) -> str:
 
 @reads_everything
 @require_safe
+def tenants_live(request: HttpRequest) -> HttpResponse:
+    """Live numbers of the rows of one page: what its script asks for every few seconds. ``ids``: joined with commas."""
+    states = dict(Tenant.objects.filter(pk__in=row_ids(request)).values_list("pk", "state"))
+    owed, live = owed_by(list(states)), tenants_now(now_ms())
+    found = [
+        [key, state, one.use, one.limit, one.cap, one.base, one.refused_per_minute, one.debt, round(owed.get(key, 0.0))]
+        for key, state in states.items()
+        if (one := live.get(key)) is not None
+    ]
+    at = now_at()
+    return json({"at": round(at.timestamp() * 1000) if at is not None else None, "rows": found})
+
+
+@reads_everything
+@require_safe
 def tenants_csv(request: HttpRequest) -> HttpResponse:
     """Every tenant that passes the page's filters, in the order of the page."""
     query, moment = TenantQuery.of(request.GET), now_ms()
@@ -106,6 +117,7 @@ def tenants_csv(request: HttpRequest) -> HttpResponse:
             round(line.now.use[0], 2) if line.now else None,
             round(line.now.use[2], 2) if line.now else None,
             round(line.now.refused_per_minute, 2) if line.now else None,
+            round(line.now.debt, 4) if line.now else None,
             round(line.owed),
             line.keys,
             line.people,
