@@ -39,6 +39,8 @@ def spans_of(
     ``asked`` is the latest beginning of a window that will be looked at, where one is after now.
     """
     found: dict[int, list[Span]] = {pool_id: [] for pool_id in pool_ids}
+    if not found:
+        return found
     with connection.cursor() as cursor:
         cursor.execute(
             SUMS,

@@ -29,7 +29,7 @@ from portal.dashboards.views.endpoint_deeds import PROVIDER_NOTES
 from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import reason_of
-from portal.lib.pages import note, page
+from portal.lib.pages import note, page, refusal_noted
 
 MOST_SHOWN = 12
 SHOWN_FOR = timedelta(minutes=30)
@@ -68,13 +68,8 @@ def ask(request: HttpRequest, slug: str) -> HttpResponseBase:
 def cancel(request: HttpRequest, slug: str, rolling_id: int) -> HttpResponseBase:
     """Leaves those alone that did not have their turn."""
     pool = pool_for_change(slug)
-    try:
+    with refusal_noted(request):
         found = rolling_cancel(actor=page_actor(request), now=now(), pool_id=pool.pk, rolling_id=rolling_id)
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        note(request, error.sentence, bad=True)
-    else:
         note(request, f"The rolling restart is cancelled. {found.said}")
     return redirect("pool", pool.slug)
 
