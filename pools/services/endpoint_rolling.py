@@ -7,6 +7,7 @@ more promises could not be kept than whoever started it saw; it halts when repla
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -25,6 +26,7 @@ from portal.audit.models import Source
 from portal.audit.services import SYSTEM, Actor, audit_record, recorded
 from portal.lib.errors import DomainError
 
+log = logging.getLogger(__name__)
 State = EndpointState
 GONE = (State.STOPPED.value, State.FAILED.value)
 MOST_FAILURES = 3
@@ -99,11 +101,14 @@ def rolling_step(pool_id: int, now: datetime) -> None:
     endpoint lock; a second caller finds the row locked and waits. One query where nothing runs."""
     if not RollingRestart.objects.filter(pool_id=pool_id, state=RollingState.RUNNING).exists():
         return
-    with recorded():
-        rows = RollingRestart.objects.select_for_update(of=("self",), no_key=True)
-        found = rows.select_related("pool", "current", "actor").filter(pool_id=pool_id, state=RollingState.RUNNING)
-        if (rolling := found.first()) is not None:
-            _Look(rolling, now).run()
+    try:
+        with recorded():
+            rows = RollingRestart.objects.select_for_update(of=("self",), no_key=True)
+            found = rows.select_related("pool", "current", "actor").filter(pool_id=pool_id, state=RollingState.RUNNING)
+            if (rolling := found.first()) is not None:
+                _Look(rolling, now).run()
+    except DomainError as error:  # somebody was faster with a deed of their own; the next pass sees it
+        log.info("rolling restart in pool %s waits: %s", pool_id, error)
 
 
 class _Look:

@@ -143,7 +143,9 @@ def _check(token: str, what: str, fingerprint: str, given: Any, named: str, stat
         typed = "the terms were" if what.startswith("tier:") else "the form was"
         raise _refused("preview_missing", f"{typed} changed after the preview was made", status)
     if seen.get("state") != fingerprint:
-        moved = "entitlements, replicas or versions moved after the preview was made"
+        of_tier = what.startswith("tier:")
+        parts = "entitlements, replicas or versions" if of_tier else "promises, replicas or the ceiling"
+        moved = f"{parts} moved after the preview was made"
         raise _refused("preview_stale", moved, status)
 
 

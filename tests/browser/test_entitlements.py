@@ -148,7 +148,7 @@ def test_the_fit_is_told_while_one_types_and_the_promise_is_undone(site: Site, o
     assert complaints(site) == []
 
 
-def test_asked_for_and_approved(site: Site, opens: Opens) -> None:
+def test_asked_for_and_approved_and_each_decision_taken_back(site: Site, opens: Opens) -> None:
     eda = opens("eda@example.org", "/t/eve/requests/")
     assert eda.input_value("#id_concurrency") == "5"
     eda.fill("#id_concurrency", "8")
@@ -172,6 +172,20 @@ def test_asked_for_and_approved(site: Site, opens: Opens) -> None:
     expect(eda.locator("tbody tr")).to_contain_text("Approved")
     expect(eda.locator("tbody tr")).to_contain_text("Good luck")
     assert Entitlement.objects.get(slug="eve-chat-8b").base_concurrency == 8
+
+    olga.click("#toasts .undo")
+    expect(olga.locator("#toasts")).to_contain_text("what was promised is as it was before")
+    assert Entitlement.objects.get(slug="eve-chat-8b").base_concurrency == 5
+    olga.fill("#id_reason", "Not this week")
+    olga.click("text=Deny")
+    expect(olga.locator("#toasts")).to_contain_text("Denied")
+    olga.click("#toasts .undo")
+    expect(olga.locator("#toasts")).to_contain_text("waits again.")
+    eda.reload()
+    eda.click("text=Withdraw")
+    expect(eda.locator("tbody tr")).to_contain_text("Withdrawn")
+    eda.click("#toasts .undo")
+    expect(eda.locator("tbody tr")).to_contain_text("Waiting for an operator")
     assert complaints(site) == []
 
 

@@ -238,3 +238,8 @@ def test_leaving_asks_first_and_a_draft_waits(site: Site, opens: Opens) -> None:
     page.click("text=Go on with it")
     expect(page.locator("#id_slo_ms")).to_have_value("321")
     assert in_force().number == 1
+    page.get_by_role("button", name="Discard the draft").click()
+    expect(page.locator("#toasts")).to_contain_text("Your draft is gone")
+    page.click("#toasts .undo")
+    expect(page.locator("#toasts")).to_contain_text("Your draft is as it was before")
+    expect(page.locator("main")).to_contain_text("This is your draft")
