@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-from django.http import HttpResponse
-
 from pools.choices import ServiceClass
 from pools.models import Tier
-from portal.lib.tables import cell_safe
 
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
 UNITS = {"b": 1, "bytes": 1, "kib": 1024, "mib": MIB, "gib": GIB, "tib": TIB}
@@ -40,17 +33,7 @@ def size_write(value: int | None) -> str:
     """The shortest exact text of a number of bytes."""
     if value is None:
         return ""
-    for name, unit in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB)):
+    for name, unit in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", 1024)):
         if value and value % unit == 0:
             return f"{value // unit} {name}"
     return str(value)
-
-
-def csv_answer(name: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
-    """A table as a download; text that a spreadsheet could take for a formula is quoted with an apostrophe."""
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(head)
-    writer.writerows([cell_safe(value) for value in row] for row in rows)
-    return response

@@ -13,13 +13,13 @@ from pools.models import BulkJob, Entitlement
 from pools.models.jobs import JobState
 from pools.selectors.grid import COLUMNS, EXPIRING, SORTS, GridQuery, grid_choices, grid_matching, grid_page
 from pools.selectors.live_rows import live_below_use, live_numbers
-from pools.web.common import csv_answer
 from pools.web.lists import flat, kept, row_ids
 from pools.web.saved_views import views_of
 from portal.accounts.access import reads_everything
 from portal.accounts.models import Tenant, User
 from portal.lib.clock import now, now_ms
 from portal.lib.pages import json, page
+from portal.lib.tables import csv_answer
 
 MOST_CSV = 100_000
 MOST_SUGGESTED = 12

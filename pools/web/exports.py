@@ -12,10 +12,10 @@ from pools.selectors.alerts import alerts_past
 from pools.selectors.scaling import DecisionQuery, decisions_matching
 from pools.selectors.tiers import tiers_page
 from pools.web.alerts import history_filters
-from pools.web.common import csv_answer
 from pools.web.requests import requests_matching
 from portal.accounts.access import reads_everything
 from portal.lib.clock import now
+from portal.lib.tables import csv_answer
 
 MOST_CSV = 20_000
 TERMS = (

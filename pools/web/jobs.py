@@ -17,13 +17,13 @@ from pools.models.jobs import ItemState, JobState
 from pools.services.bulk import LIVING, bulk_cancel, bulk_undo, items_gone, not_undoable
 from pools.services.bulk_actions import ACTIONS, UNDO
 from pools.web.bulk import LABELS
-from pools.web.common import csv_answer
 from pools.web.lists import cut
 from portal.accounts.access import operates, reads_everything
 from portal.audit.actors import page_actor
 from portal.lib.clock import now
 from portal.lib.given import number_of, reason_of
 from portal.lib.pages import note, page, refusal_noted
+from portal.lib.tables import csv_answer
 
 ITEMS = 100
 STOP_POLLING = 286

@@ -22,6 +22,7 @@ urlpatterns = [
     *watch_urls.urlpatterns,
     *fair_urls.urlpatterns,
     path("pools/", pool.pools, name="pools"),
+    path("pools.csv", pool.pools_csv, name="pools-csv"),
     path("pools/<slug:slug>/", pool.pool, name="pool"),
     path("pools/<slug:slug>/charts/", pool_charts.charts, name="pool-charts"),
     path("pools/<slug:slug>/live/", pool.live, name="pool-live"),

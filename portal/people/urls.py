@@ -45,6 +45,7 @@ urlpatterns = [
     path("account/codes/new/", second.codes_new, name="mfa_generate_recovery_codes"),
     path("account/codes.txt", second.codes_download, name="mfa_download_recovery_codes"),
     path("people/", people.people, name="people"),
+    path("people.csv", people.people_csv, name="people-csv"),
     path("people/invite/", invite.invite, name="people-invite"),
     path("people/invitations/<int:number>/resend/", invite.resend, name="people-invitation-resend"),
     path("people/invitations/<int:number>/revoke/", invite.revoke, name="people-invitation-revoke"),

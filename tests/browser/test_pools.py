@@ -175,7 +175,7 @@ def test_settings_show_what_they_do_and_a_refusal_keeps_what_was_typed(site: Sit
 def test_a_number_by_hand_stands_on_the_pools_page_until_it_is_lifted(site: Site, opens: Opens) -> None:
     page = opens(OLGA, "/pools/chat-8b/hold/")
     page.fill("#id_replicas", "3")
-    expect(page.locator("#preview")).to_contain_text("Ready Slots")
+    expect(page.locator("#preview")).to_contain_text("Slots, ready")
     page.get_by_role("button", name="Hold").click()
     expect(page.locator("#error_reason")).to_be_visible()
     page.fill("#id_reason", "load test")
@@ -196,7 +196,7 @@ def test_a_hold_whose_preview_has_moved_is_refused_with_the_fresh_one(site: Site
     expect(page.locator("#errors")).to_be_focused()
     expect(page.locator("#errors")).to_contain_text("moved after the preview was made")
     expect(page.locator("#id_reason")).to_have_value("load test")
-    expect(page.locator("#preview")).to_contain_text("Ready Slots")
+    expect(page.locator("#preview")).to_contain_text("Slots, ready")
     expect(page.locator("#preview")).not_to_contain_text("from 16")
     assert Pool.objects.get().manual_replicas is None
     page.get_by_role("button", name="Hold").click()

@@ -162,6 +162,8 @@ ROUTES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tenants-csv": (READERS, NONE),
     "tenants-live": (READERS, NONE),
     "tiers-csv": (READERS, NONE),
+    "pools-csv": (READERS, NONE),
+    "people-csv": (READERS, NONE),
     "requests-csv": (READERS, NONE),
     "scaling-csv": (READERS, NONE),
     "alerts-csv": (READERS, NONE),

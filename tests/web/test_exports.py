@@ -12,6 +12,7 @@ from django.test import Client
 from pools.models import Alert, AlertRule, EntitlementRequest, ScalingDecision
 from portal.accounts.models import User
 from portal.lib.clock import now
+from tests.portal_cast import publish
 from tests.web.conftest import Everybody
 
 As = Callable[[User | None], Client]
@@ -69,3 +70,17 @@ def test_alerts_that_opened(everybody: Everybody, as_: As) -> None:
     (row,) = table(client, "/alerts.csv?level=warning")
     assert (row["rule"], row["pool"], row["worst"], row["cleared_at"]) == ("Room", "chat-8b", "7.0", "")
     assert table(client, "/alerts.csv?level=critical") == [] and table(client, "/alerts.csv?pool=none") == []
+
+
+def test_pools_with_what_they_use_and_people_with_what_they_may(everybody: Everybody, as_: As) -> None:
+    client = as_(everybody.ada)
+    publish(everybody.world.pool, busy=0.5)
+    (row,) = table(client, "/pools.csv?q=chat")
+    assert (row["pool"], row["ready"]) == ("chat-8b", "2") and float(row["use_concurrency"]) > 0
+    assert table(client, "/pools.csv?archived=1") == [] and table(client, "/pools.csv?q=none") == []
+    people = {row["email"]: row for row in table(client, "/people.csv")}
+    assert (
+        people["olga@example.org"]["platform_role"] == "operator"
+        and people["eda@example.org"]["tenants"] == "eve:admin"
+    )
+    assert [row["email"] for row in table(client, "/people.csv?q=olga")] == ["olga@example.org"]

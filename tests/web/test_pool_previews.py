@@ -47,7 +47,7 @@ def test_a_save_whose_preview_has_moved_is_refused_with_the_fresh_one(
     answer = olga.post(f"/pools/chat-8b/{at}/", form)
     text = answer.content.decode()
     assert answer.status_code == 412 and "moved after the preview was made" in text
-    assert form["reason"] in text and "Ready" in text.split('id="preview"')[1]
+    assert form["reason"] in text and ", ready" in text.split('id="preview"')[1]
     kept = {"settings/save": 'value="2.5"', "hold/save": 'value="2"', "profiles/new": 'value="101"'}[at]
     assert kept in text and token_in(text) not in ("", form["token"])
     assert not AuditRecord.objects.filter(verb__in=["pool_change", "pool_set_replicas"]).exists()

@@ -231,7 +231,7 @@ def test_a_pool_is_held_shown_as_held_and_lifted(everybody: Everybody, as_: As) 
     client = as_(everybody.olga)
     form = {"replicas": "3", "lasts": "4h", "reason": "load test"}
     preview = client.post("/pools/chat-8b/hold/preview/", form).content.decode()
-    assert "Ready Slots" in preview and "accelerators" in preview
+    assert "Slots, ready" in preview and "accelerators" in preview
     assert client.post("/pools/chat-8b/hold/save/", {**form, "token": token_in(preview)}).status_code == 302
     pool = Pool.objects.get()
     assert pool.manual_replicas == 3 and pool.manual_until is not None

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, cast
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -30,8 +30,10 @@ from portal.dashboards.views.rolling import rolling_context
 from portal.lib.clock import now, now_ms
 from portal.lib.given import text_of
 from portal.lib.pages import json_text
+from portal.lib.tables import csv_answer
 
 PAGE = 50
+MOST_CSV = 20_000
 MOST_DECISIONS = 30
 MOST_ENDPOINTS, MOST_FAILED = 100, 5
 FAILED_FOR = timedelta(days=1)
@@ -43,9 +45,7 @@ def pools(request: HttpRequest) -> HttpResponse:
     """Every pool with what it has, promised and uses now, by name; archived ones by ``?archived=1``."""
     text = text_of(request.GET, "q", MOST_LETTERS)
     archived, after = request.GET.get("archived") == "1", text_of(request.GET, "after", 63)
-    found = Pool.objects.filter(archived_at__isnull=not archived).order_by("slug")
-    if text:
-        found = found.filter(Q(slug__icontains=text) | Q(name__icontains=text) | Q(model_name__icontains=text))
+    found = pools_found(text, archived)
     if after:
         found = found.filter(slug__gt=after)
     rows = list(found[: PAGE + 1])
@@ -62,6 +62,34 @@ def pools(request: HttpRequest) -> HttpResponse:
         "ceiling": ceiling_now(),
     }
     return page(request, "dashboards/pools.html", context)
+
+
+def pools_found(text: str, archived: bool) -> QuerySet[Pool]:
+    """Every pool that passes the filters of the list, by its slug."""
+    found = Pool.objects.filter(archived_at__isnull=not archived).order_by("slug")
+    if text:
+        found = found.filter(Q(slug__icontains=text) | Q(name__icontains=text) | Q(model_name__icontains=text))
+    return found
+
+
+@reads_everything
+@require_safe
+def pools_csv(request: HttpRequest) -> HttpResponse:
+    """Every pool that passes the page's filters with what it has, promised and uses now."""
+    found = pools_found(text_of(request.GET, "q", MOST_LETTERS), request.GET.get("archived") == "1")
+    live = {row.pool_id: row for row in rows_fresh(now_ms())}
+    names = ("tokens_per_second", "kv_bytes", "concurrency")
+    head = ("pool", "name", "model", "ready", "pending", "max_replicas", "refused_per_minute")
+    head += tuple(f"{part}_{name}" for part in ("capacity", "promised", "use") for name in names)
+
+    def line(one: Pool, row: PoolRow | None) -> list[Any]:
+        named: list[Any] = [one.slug, one.name, one.model_name]
+        if row is None:
+            return [*named, None, None, one.max_replicas, *([None] * 10)]
+        counts = [row.ready, row.pending, one.max_replicas, row.refused_per_minute]
+        return [*named, *counts, *row.capacity, *row.promised, *row.use]
+
+    return csv_answer("pools", head, (line(one, live.get(one.pk)) for one in found[:MOST_CSV]))
 
 
 def now_words(found: Pool, row: PoolRow | None) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from pools.web.common import csv_answer
 from portal.accounts.access import tenant_page
 from portal.accounts.choices import TenantRole
 from portal.accounts.models import Tenant
@@ -26,6 +25,7 @@ from portal.dashboards.usage_reads import (
 from portal.dashboards.views.common import json, page
 from portal.lib.clock import now, now_ms
 from portal.lib.scope import tenant_scope
+from portal.lib.tables import csv_answer
 
 USUAL = "24h"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from pools.web.common import csv_answer
 from pools.web.lists import flat, kept, row_ids
 from portal.accounts.access import reads_everything
 from portal.accounts.models import Tenant
@@ -25,6 +24,7 @@ from portal.dashboards.tenant_list import (
 from portal.dashboards.tenants_now import now_at, tenants_now
 from portal.dashboards.views.common import json, page
 from portal.lib.clock import now_ms
+from portal.lib.tables import csv_answer
 
 MOST_CSV = 20_000
 CSV_HEAD = (

@@ -21,12 +21,15 @@ from portal.lib.clock import now
 from portal.lib.errors import DomainError
 from portal.lib.given import reason_of
 from portal.lib.pages import note, page
+from portal.lib.tables import csv_answer
 from portal.people.account import sessions_end
 from portal.people.agents import agent_words
 from portal.people.invitations import invitation_list
 from portal.people.roles import platform_role_set, second_factors_reset, user_active_set
-from portal.people.selectors import SHOWS, people_page
+from portal.people.selectors import SHOWS, people_found, people_page
 from portal.people.web.common import me
+
+MOST_CSV = 20_000
 
 
 @reads_everything
@@ -49,6 +52,28 @@ def people(request: HttpRequest) -> HttpResponse:
         "may_change": is_admin(me(request)),
     }
     return page(request, "people/people.html", context)
+
+
+@reads_everything
+@require_safe
+def people_csv(request: HttpRequest) -> HttpResponse:
+    """Everybody who passes the page's filters, in its order."""
+    text, show = (request.GET.get(name, "").strip() for name in ("q", "show"))
+    rows = (
+        [
+            who.email,
+            who.get_full_name(),
+            who.platform_role if who.reads_everything else None,
+            " ".join(f"{one.tenant.slug}:{one.role}" for one in who.held),
+            who.has_factor,
+            who.last_login.isoformat() if who.last_login else None,
+            who.is_active,
+        ]
+        for who in people_found(text, show if show in SHOWS else "")[:MOST_CSV]
+    )
+    return csv_answer(
+        "people", ("email", "name", "platform_role", "tenants", "second_factor", "last_login", "active"), rows
+    )
 
 
 @reads_everything
