@@ -79,8 +79,8 @@ def pools_csv(request: HttpRequest) -> HttpResponse:
     found = pools_found(text_of(request.GET, "q", MOST_LETTERS), request.GET.get("archived") == "1")
     live = {row.pool_id: row for row in rows_fresh(now_ms())}
     names = ("tokens_per_second", "kv_bytes", "concurrency")
-    head = ("pool", "name", "model", "ready", "pending", "max_replicas", "refused_per_minute")
-    head += tuple(f"{part}_{name}" for part in ("capacity", "promised", "use") for name in names)
+    head = ["pool", "name", "model", "ready", "pending", "max_replicas", "refused_per_minute"]
+    head += [f"{part}_{name}" for part in ("capacity", "promised", "use") for name in names]
 
     def line(one: Pool, row: PoolRow | None) -> list[Any]:
         named: list[Any] = [one.slug, one.name, one.model_name]
