@@ -192,8 +192,10 @@ def totals_of(rows: Sequence[PoolRow], refused: dict[str, int]) -> Totals:
     )
 
 
-def overview_sentence(free: Sequence[tuple[str, float | None]]) -> str:
-    """What the overview is opened for: is anything short? ``free``: (slug, smallest free share, None when silent)."""
+def overview_sentence(free: Sequence[tuple[str, float | None]], refused_per_minute: float = 0.0) -> str:
+    """What the overview is opened for: is anything short? ``free``: (slug, smallest free share, None when silent).
+
+    Requests are refused at limits of their own, too: room to spare alone would not be the whole truth."""
     if not free:
         return "There is no pool yet."
     silent = [slug for slug, share in free if share is None]
@@ -202,7 +204,10 @@ def overview_sentence(free: Sequence[tuple[str, float | None]]) -> str:
         return f"{len(silent)} of {_pools(len(free))} {_verb(len(silent), 'send')} no live data: {_names(silent)}."
     if short:
         return f"{len(short)} of {_pools(len(free))} {_verb(len(short), 'have')} little room left: {_names(short)}."
-    return "Every pool has room to spare." if len(free) > 1 else "The pool has room to spare."
+    room = "Every pool has room to spare" if len(free) > 1 else "The pool has room to spare"
+    count = round(refused_per_minute)
+    told = f"; {count:,} {'request a minute is' if count == 1 else 'requests a minute are'} refused" if count else ""
+    return f"{room}{told}."
 
 
 def _pools(count: int) -> str:

@@ -60,7 +60,7 @@ def overview_send(now_ms: int) -> Totals | None:
     message = {
         "v": VERSION,
         "at": max(row.at for row in fresh),
-        "sentence": overview_sentence(free),
+        "sentence": overview_sentence(free, totals.refused_per_minute),
         "totals": asdict(totals),
         "seen": {row.pool_id: row.at for row in fresh},
         "rows": [row.wire() for row in fresh[:MOST_ROWS]],

@@ -134,6 +134,12 @@ def test_a_silent_pool_is_left_out_and_forgotten_later() -> None:
     assert hot().hlen("tp:overview") == 0
 
 
+def test_the_sentence_does_not_hide_refusals_behind_free_capacity() -> None:
+    assert overview_sentence([("a", 0.5), ("b", 0.2)], 1080.4) == (
+        "Every pool has room to spare; 1,080 requests a minute are refused."
+    )
+
+
 @pytest.mark.parametrize(
     ("free", "sentence"),
     [

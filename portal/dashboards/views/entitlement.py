@@ -88,11 +88,11 @@ def sentence(found: Entitlement, row: LiveRow | None, moment: datetime) -> str:
     if not any(row.use):
         return "It is in force and idle: nothing runs right now."
     where = numbers.of(row.use[fullest], row.limit[fullest], fullest)
-    if row.refused_per_minute > 0 or shares[fullest] >= FULL:
-        refused = (
-            f"{numbers.si(row.refused_per_minute)} requests a minute are refused" if row.refused_per_minute else ""
-        )
+    refused = f"{numbers.si(row.refused_per_minute)} requests a minute are refused" if row.refused_per_minute else ""
+    if shares[fullest] >= FULL:
         return f"It is at its limit: {where}{f'; {refused}' if refused else ''}."
+    if refused:
+        return f"It comes up to its limit again and again: {refused}; {where} are in use now."
     return f"It is served with room to spare: {where}, the fullest of the three."
 
 

@@ -49,7 +49,10 @@ def overview(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "nav": "overview",
         "state": {"at_ms": max((row.at for row in fresh), default=None)},
-        "sentence": overview_sentence([(p.slug, found[p.pk].free if p.pk in found else None) for p in order]),
+        "sentence": overview_sentence(
+            [(p.slug, found[p.pk].free if p.pk in found else None) for p in order],
+            totals.refused_per_minute if totals else 0.0,
+        ),
         "tiles": tiles(totals, latest["alerts_open"], latest["alerts_worst"]),
         "lines": [line_of(pool, found.get(pool.pk)) for pool in order[:MOST_SHOWN]],
         "pools": len(pools),
