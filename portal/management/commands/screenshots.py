@@ -31,6 +31,7 @@ OPERATOR_PAGES = {
     "pool-profile-new": "/pools/{pool}/profiles/new/",
     "pool-promise": "/pools/{pool}/promise/?count=3&class=guaranteed&tokens=46&kv=50+MiB&slots=1",
     "pool-hold": "/pools/{pool}/hold/",
+    "pool-rolling": "/pools/{pool}/endpoints/rolling/",
     "tiers": "/tiers/",
     "tier": "/tiers/elastic-gold/",
     "tier-edit": "/tiers/elastic-gold/edit/",
