@@ -73,7 +73,7 @@ def test_one_pool_shows_who_lent_to_whom(everybody: Everybody, as_: As) -> None:
     assert [one["name"] for one in matrix["borrowers"]] == ["Bob"]
     assert [(name["name"], [cell.text for cell in cells], total) for name, cells, total in matrix["rows"]] == [
         ("Alice", ["2\u00a0slots"], "2\u00a0slots"),
-        ("Unpromised capacity", ["1\u00a0slots"], "1\u00a0slots"),
+        ("Unpromised capacity", ["1\u00a0slot"], "1\u00a0slot"),
     ]
     assert matrix["total"] == "3\u00a0slots"
     text = answer.content.decode()
