@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from portal.accounts.choices import PlatformRole, TenantRole
 from tests import cast
 from tests.portal_cast import PASSWORD, collect_static, find_chromium, free_port, person, portal, publish
 
+PATIENCE_MS = 15_000
+"""Some parts of a page are fetched every five seconds, and the machine may be busy."""
+expect.set_options(timeout=PATIENCE_MS)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -130,7 +133,7 @@ def opens(chromium: Browser, site: Site) -> Iterator[Opens]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda m: site.complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: site.complaints.append(str(error)))
         page.on(
