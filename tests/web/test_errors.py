@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,8 +82,10 @@ def outage(process_environment: dict[str, str], valkey: object) -> Iterator[Outa
 @pytest.mark.django_db(transaction=True)
 def test_without_postgresql_every_page_says_so(outage: Outage) -> None:
     outage.postgres.shut()
-    for path in ("/tiers/", "/", "/nowhere/", "/t/alice/"):
-        status, retry, text = outage.get(path)
+    paths = ("/tiers/", "/", "/nowhere/", "/t/alice/")
+    with ThreadPoolExecutor(len(paths)) as together:  # each waits for a connection as long as it may
+        answers = list(together.map(outage.get, paths))
+    for path, (status, retry, text) in zip(paths, answers, strict=True):
         assert (status, retry) == (503, "5"), path
         assert "PostgreSQL) does not answer" in text and "Traceback" not in text
     status, _, text = outage.get("/tiers/", **{"HX-Request": "true"})
