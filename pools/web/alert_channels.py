@@ -53,7 +53,7 @@ def channel(request: HttpRequest, channel_id: int) -> HttpResponse:
 
 def _page(request: HttpRequest, found: AlertChannel, made: ChannelMade | None = None) -> HttpResponse:
     moment = now()
-    rows = list(found.deliveries.select_related("alert__rule").order_by("-pk")[:SHOWN])
+    rows = list(found.deliveries.select_related("alert__rule", "alert__pool").order_by("-pk")[:SHOWN])
     context = {
         "nav": "alerts",
         "channel": found,
