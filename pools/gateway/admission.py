@@ -19,6 +19,7 @@ from pools.mechanism.retry import retry_after
 from portal.lib.errors import DomainError
 
 _WORDS = {"tokens": "tokens", "kv_bytes": "KV-cache bytes", "concurrency": "sequences in flight"}
+_ONE = {"tokens": "token", "kv_bytes": "KV-cache byte", "concurrency": "sequence in flight"}
 _WHOSE = {Refusal.POOL_FULL: "the pool", Refusal.NO_CAPACITY: "the pool"}
 
 
@@ -97,7 +98,7 @@ def refusal(decision: Decision, ask: Ask, grant: Grant, route: Route) -> DomainE
         dimension = DIMENSIONS[decision.dimension - 1]
         asked = (ask.tokens, ask.kv_bytes, ask.concurrency)[decision.dimension - 1]
         binding.update(dimension=str(dimension), use=decision.use, limit=decision.limit, asked=asked)
-        sentence = f"{sentence} {_binds(code, decision, asked, _WORDS[dimension])}"
+        sentence = f"{sentence} {_binds(code, decision, asked, (_ONE if asked == 1 else _WORDS)[dimension])}"
     wait_ms: int | None = None
     if rule.transient:
         wait = retry_after(decision.wait_ms, decision.streak, random.random())

@@ -77,6 +77,8 @@
     var look = palette(), figure = entry.figure, layout = coloured(figure.layout, look), step = entry.step * 1000;
     var data = coloured(figure.data, look).map(localX);
     if (step) data = data.map(function (trace) { return broken(trace, step); });
+    // Plotly turns the labels of a crowded time axis round: rather fewer of them.
+    if (layout.xaxis && layout.xaxis.nticks) layout.xaxis.nticks = Math.max(3, Math.min(layout.xaxis.nticks, Math.floor(entry.node.clientWidth / 85)));
     if (entry.node.clientWidth < 480) layout.legend = Object.assign({}, layout.legend, { entrywidth: 74, font: { size: 11 } });
     if (entry.window && entry.end) {
       layout.xaxis.range = [begin(figure, entry) + shift, entry.end + shift];

@@ -19,7 +19,7 @@ WIDTHS = (1440, 360)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TALLEST = {1440: 1700, 360: 2600}
 COLOURS = 256
-EXACT = 24
+EXACT = 64
 SETTLE_MS = 4000
 OPERATOR_PAGES = {
     "overview": "/overview/",
@@ -163,11 +163,13 @@ def _photograph(page: Any, address: str) -> bytes:
 
 
 def save(image: Any, path: Path, width: int) -> None:
-    """Few colours and a limited height keep the repository small; the most frequent colours stay as they are."""
+    """Few colours and a limited height keep the repository small. The colours that cover most stay as they are; a
+    saturated one counts several times, for it has a meaning even where it is a small mark."""
     from PIL import Image
 
     shot = image.convert("RGB").crop((0, 0, image.width, min(image.height, TALLEST[width])))
-    common = sorted(shot.getcolors(shot.width * shot.height), reverse=True)[:COLOURS]
+    counted = shot.getcolors(shot.width * shot.height)
+    common = sorted(counted, key=lambda one: -one[0] * (1 + (max(one[1]) - min(one[1])) // 4))[:COLOURS]
     palette = shot.resize((1, 1)).convert("P")
     palette.putpalette([part for _, colour in common for part in colour])
     nearest = np.array(shot.quantize(palette=palette, dither=0))
