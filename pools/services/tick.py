@@ -65,7 +65,7 @@ def shard_tick(shard: int, pool_ids: Sequence[int], now: datetime) -> ShardTick:
     results, state = limits_decide(frozen)
     next_ms = int(at_ms) + INTERVAL_MS
     limits = [_limits_of(one) for one in results]
-    counters().write_ticks(_moved(results, limits, before, next_ms, everything=frozen.debt_step))
+    counters().write_ticks(_moved(results, limits, before, next_ms))
     _written.update({one.terms.pool_id: one.terms.revision for one in results})
     lag_ms = max(0, round(float((frozen.seen.at_ms - before.at_ms).max()) - INTERVAL_MS))
     _remember(shard, Memory(state, _sums_after(before, frozen.seen, moved, limits, frozen.debt_step)))
@@ -133,18 +133,22 @@ _written: dict[int, bytes] = {}
 """Pool → the revision of its terms under which this process wrote all of its limits."""
 
 
+REFRESHED_IN = 5
+"""Ticks until a limit that never moves is written again all the same."""
+
+
 def _moved(
-    results: Sequence[PoolResult], limits: Sequence[Floats], before: Sums, next_ms: int, *, everything: bool
+    results: Sequence[PoolResult], limits: Sequence[Floats], before: Sums, next_ms: int
 ) -> list[tuple[int, TickWrite]]:
-    """What has to be written: limits that are not what was written last. All of them with every debt step, so that a
-    store that lost some heals within seconds, and once after a pool's terms were published, for that may set limits.
-    """
+    """What has to be written: limits that are not what was written last; a fifth of the others, in turn, so that a
+    store that lost some heals within seconds; all once after a pool's terms were published, for that may set limits."""
+    turn = next_ms // INTERVAL_MS % REFRESHED_IN
     found = []
     for one, mine in zip(results, limits, strict=True):
         pool_id, ids = one.terms.pool_id, one.terms.ids
-        if not everything and _written.get(pool_id) == one.terms.revision:
-            other = (mine != before.written[one.rows]).any(axis=1)
-            mine, ids = mine[other], ids[other]
+        if _written.get(pool_id) == one.terms.revision:
+            due = (mine != before.written[one.rows]).any(axis=1) | (ids % REFRESHED_IN == turn)
+            mine, ids = mine[due], ids[due]
         refill, bucket, kv_bytes, concurrency, weight = mine.T
         found.append((pool_id, TickWrite(ids, refill, bucket, kv_bytes, concurrency, weight, next_ms)))
     return found

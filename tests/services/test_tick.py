@@ -19,7 +19,7 @@ from pools.services.books import books_answered
 from pools.services.configuring import counters_configure
 from pools.services.pools import pool_change
 from pools.services.store import counters
-from pools.services.tick import ShardTick, shard_tick
+from pools.services.tick import REFRESHED_IN, ShardTick, shard_tick
 from portal.lib.hot import hot
 from tests.cast import KV_TOKEN, NOW, OLGA, World, pool_make, replica_ready, world_make
 from tests.services.conftest import StoreClock
@@ -67,7 +67,7 @@ def test_a_tick_writes_limits_and_shows_them(world: World, store_clock: StoreClo
     assert 0 < snapshot.column("limit_seats").sum() <= 16
 
 
-def test_limits_that_stay_are_not_written_again_until_a_debt_step_or_a_publication(
+def test_a_limit_that_stays_is_written_again_in_its_turn_and_after_a_publication(
     world: World, store_clock: StoreClock
 ) -> None:
     def kept() -> dict[int, float]:
@@ -79,20 +79,20 @@ def test_limits_that_stay_are_not_written_again_until_a_debt_step_or_a_publicati
         row = TickWrite([world.alice.pk], [1], [1], [1], [1], [1])
         counters().write_tick(world.pool.pk, row)
 
-    last = run(world, store_clock, 6)
-    while not last[-1].debt_step:
-        last = run(world, store_clock, 1)
+    run(world, store_clock, 2)
     right = kept()
-    lose()
-    run(world, store_clock, 1)
-    assert kept()[world.alice.pk] == 1 and kept()[world.eve.pk] == right[world.eve.pk]
-    assert ask(world.eve, "one")
-    run(world, store_clock, 4)
-    assert kept()[world.alice.pk] == right[world.alice.pk], "healed with the debt step"
-    lose()
-    counters_configure(world.pool.pk, NOW)
-    run(world, store_clock, 1)
-    assert kept()[world.alice.pk] == right[world.alice.pk], "healed after a publication"
+    healed = []
+    for _ in range(REFRESHED_IN):
+        lose()
+        run(world, store_clock, 1)
+        healed.append(kept()[world.alice.pk] == right[world.alice.pk])
+        assert kept()[world.eve.pk] == right[world.eve.pk]
+    assert sum(healed) == 1, "in its turn, and only then"
+    for _ in range(2):
+        lose()
+        counters_configure(world.pool.pk, NOW)
+        run(world, store_clock, 1)
+        assert kept()[world.alice.pk] == right[world.alice.pk], "healed after a publication"
 
 
 def test_who_is_refused_until_limits_move_is_told_when(world: World, store_clock: StoreClock) -> None:
