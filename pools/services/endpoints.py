@@ -145,7 +145,11 @@ class _Pass:
         if row.missed_scrapes == 0:
             return
         probe = self.provider.probe(row.provider_ref)
-        if probe.state in (State.FAILED, State.STOPPED) or row.missed_scrapes > LOST_AFTER:
+        if probe.state is State.STOPPED:  # by whoever stopped everything, or took the pod away: nothing failed
+            row.stopped_at = self.now
+            self._move(row, State.STOPPED, f"It was taken away. {probe.detail}".strip(), "stopped_at")
+            self.provider.stop(row.provider_ref)
+        elif probe.state is State.FAILED or row.missed_scrapes > LOST_AFTER:
             self._move(row, State.FAILED, probe.detail or f"It did not answer {row.missed_scrapes} times in a row.")
             self.provider.stop(row.provider_ref)
 

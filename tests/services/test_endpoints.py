@@ -175,6 +175,21 @@ def test_a_replica_that_falls_silent_is_kept_for_a_while_and_then_lost(machines:
     assert counters().snapshot(pool.pk).pool.capacity_seats == 0
 
 
+def test_a_replica_that_was_taken_away_has_not_failed_and_is_replaced_at_once(machines: Machines) -> None:
+    """As everything is stopped and started again, or somebody deletes a pod."""
+    pool = pool_make()
+    step(pool, 0)
+    machines.states["chat-8b-1"] = EndpointState.READY
+    step(pool, 2)
+    machines.states["chat-8b-1"] = EndpointState.STOPPED
+    silent = {"http://chat-8b-1": Scrape("http://chat-8b-1", None, None, "No answer.")}
+    endpoints_reconcile(pool.pk, later(4), silent)
+    row = Endpoint.objects.get(name="chat-8b-1")
+    assert (row.state, row.state_reason) == ("stopped", "It was taken away. As told.") and row.stopped_at is not None
+    step(pool, 6)
+    assert states(pool) == ["stopped", "starting"]
+
+
 def test_an_operator_drains_an_endpoint_and_another_takes_its_place(machines: Machines) -> None:
     pool = pool_make()
     step(pool, 0)
