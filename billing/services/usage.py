@@ -18,6 +18,7 @@ from billing.services import usage_sql as sql
 from pools.counters.types import UsageEvent
 from pools.models import Entitlement, Pool
 from pools.services.store import counters
+from portal.lib.copying import copying
 
 log = logging.getLogger(__name__)
 CONSUMER = "billing"
@@ -58,7 +59,7 @@ def events_store(events: Sequence[UsageEvent], now: datetime) -> Drained:
     rows = [_row(event, tenants.get(event.entitlement_id, 0)) for event in events]
     with connection.cursor() as cursor:
         cursor.execute(sql.STAGE)
-        with cursor.copy(sql.COPY) as copy:
+        with copying(sql.COPY) as copy:
             for row in rows:
                 copy.write_row(row)
         cursor.execute(sql.INSERT)

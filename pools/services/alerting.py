@@ -22,6 +22,7 @@ from pools.selectors.alert_values import PoolValues, alert_values, only
 from pools.selectors.alerts import OPEN_KEPT_S, OPEN_KEY, VALUES_KEY, open_by_level
 from pools.services.alert_deliveries import deliveries_owe
 from pools.services.alert_words import alert_sentence, terms_of
+from portal.lib.copying import copy_rows
 from portal.lib.hot import hot
 
 WATCH_LOCK = 0x616C7274  # advisory lock: one watch at a time
@@ -181,6 +182,6 @@ def _readings_keep(values: Mapping[int, PoolValues], now: datetime) -> None:
         cursor.execute("SELECT 1 FROM pools_reading WHERE at = %s LIMIT 1", [now])
         if cursor.fetchone():
             return
-        with cursor.copy("COPY pools_reading (at, pool_id, metrics) FROM STDIN") as copy:
-            for one in values.values():
-                copy.write_row([now, one.pool_id, one.row()])
+        copy_rows(
+            "pools_reading", ("at", "pool_id", "metrics"), ([now, one.pool_id, one.row()] for one in values.values())
+        )

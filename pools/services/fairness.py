@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from pools.mechanism.fairness import fairness, promised, window_use
 from pools.mechanism.lending import Lending, Loan, lending, loans
@@ -22,13 +22,14 @@ from pools.mechanism.ordering import Floats
 from pools.mechanism.tick_types import PATIENCE_S
 from pools.services.books import books_away, books_failed
 from pools.services.tick_decide import PoolResult
+from portal.lib.copying import copy_rows
 
 log = logging.getLogger(__name__)
 MOST_NAMED = 12
 """Lenders and borrowers of a rank that are kept by name; the others are summed."""
 MOST_PAIRS = 64
+TABLE = "pools_fairnesssample"
 COLUMNS = "at, pool_id, elapsed_s, active, satisfied, jain, dispersion, lent, free, beyond, loans"
-COPY = f"COPY pools_fairnesssample ({COLUMNS}) FROM STDIN"
 Row = list[Any]
 
 
@@ -45,14 +46,8 @@ def fairness_store(measures: Sequence[FairMeasure], at: datetime) -> None:
     if books_away():
         return
     try:
-        with (
-            connection.wrap_database_errors,
-            transaction.atomic(),
-            connection.cursor() as cursor,
-            cursor.copy(COPY) as copy,
-        ):
-            for one in measures:
-                copy.write_row(one.row)
+        with transaction.atomic():
+            copy_rows(TABLE, COLUMNS.split(", "), (one.row for one in measures))
     except IntegrityError:
         log.info("fairness of %s is stored already", at)
     except DatabaseError as error:

@@ -20,6 +20,7 @@ from pools.mechanism.tick_types import TickState
 from pools.services.books import books_away, books_failed
 from pools.services.rollups import rollups_reopen
 from pools.services.sample_rows import ENTITLEMENT_COPY, counts_json, entitlement_rows
+from portal.lib.copying import copying
 from portal.lib.hot import hot
 
 if TYPE_CHECKING:
@@ -120,11 +121,10 @@ def _unbatch(batch: bytes) -> tuple[bytes, Rows]:
 
 
 def _copy(entitlements: bytes, pools: Rows) -> None:
-    # Django does not translate what COPY raises by itself; only so is it an error of the books to who waits for one.
-    with connection.wrap_database_errors, transaction.atomic(), connection.cursor() as cursor:
-        with cursor.copy(ENTITLEMENT_COPY) as copy:
+    with transaction.atomic():
+        with copying(ENTITLEMENT_COPY) as copy:
             copy.write(entitlements)
-        with cursor.copy(POOL_COPY) as copy:
+        with copying(POOL_COPY) as copy:
             for row in pools:
                 copy.write_row(row)
 

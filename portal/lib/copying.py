@@ -3,14 +3,24 @@ of queries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, models
+from psycopg import Copy
 
 Told = Callable[[int], None]
 """Hears how many more rows are written."""
 CHUNK = 2000
+
+
+@contextmanager
+def copying(statement: str) -> Iterator[Copy]:
+    """A COPY on Django's connection. Django does not translate what COPY raises; here it becomes an error of
+    ``django.db``, as it is to whoever waits for one."""
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        yield copy
 
 
 def ids_take(model: type[models.Model], count: int) -> list[int]:
@@ -41,7 +51,7 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
     """Writes plain rows. ``told`` hears of them by the thousand."""
     quote, done, since = connection.ops.quote_name, 0, 0
     text = f"COPY {quote(table)} ({', '.join(quote(name) for name in columns)}) FROM STDIN"
-    with connection.cursor() as cursor, cursor.copy(text) as copy:
+    with copying(text) as copy:
         for row in rows:
             copy.write_row(row)
             done += 1

@@ -65,7 +65,7 @@ def test_nothing_is_kept_while_the_books_cannot_be_written(
 ) -> None:
     failed: list[bool] = []
     monkeypatch.setattr(service, "books_failed", lambda: failed.append(True))
-    monkeypatch.setattr(service, "COPY", "COPY nowhere FROM STDIN")
+    monkeypatch.setattr(service, "TABLE", "nowhere")
     run(world, store_clock, 11)
     assert failed, "the tick goes on and says that the books are away"
     assert not FairnessSample.objects.exists()
