@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -13,6 +10,7 @@ from pools.selectors.scaling import DecisionQuery, decisions_matching
 from pools.selectors.tiers import tiers_page
 from pools.web.alerts import history_filters
 from pools.web.requests import requests_matching
+from pools.web.tiers import tier_filters
 from portal.accounts.access import reads_everything
 from portal.lib.clock import now
 from portal.lib.tables import csv_answer
@@ -63,9 +61,7 @@ DECISION = (
 @require_safe
 def tiers_csv(request: HttpRequest) -> HttpResponse:
     """Tiers with the terms in force."""
-    given = request.GET
-    text, service_class, archived = given.get("q", "").strip(), given.get("class", ""), given.get("archived") == "1"
-    found = tiers_page(text, service_class, archived, "", now(), MOST_CSV)
+    found = tiers_page(*tier_filters(request), "", now(), MOST_CSV)
     rows = (
         [
             line.tier.slug,
@@ -80,7 +76,7 @@ def tiers_csv(request: HttpRequest) -> HttpResponse:
         for line in found.lines
     )
     head = ("tier", "name", "class", "version", "in_force_since", "entitlements", "pools", *TERMS)
-    return csv_answer("tiers", head, _written(rows))
+    return csv_answer("tiers", head, rows)
 
 
 @reads_everything
@@ -88,7 +84,7 @@ def tiers_csv(request: HttpRequest) -> HttpResponse:
 def requests_csv(request: HttpRequest) -> HttpResponse:
     """Requests for more with what was decided."""
     rows = requests_matching(request.GET).order_by("-pk").values_list(*(path for _, path in REQUEST))[:MOST_CSV]
-    return csv_answer("requests", [name for name, _ in REQUEST], _written(rows))
+    return csv_answer("requests", [name for name, _ in REQUEST], rows)
 
 
 @reads_everything
@@ -97,7 +93,7 @@ def scaling_csv(request: HttpRequest) -> HttpResponse:
     """Scaling decisions with what they were taken from."""
     matching = decisions_matching(DecisionQuery.of(request.GET.dict()), now())
     rows = matching.order_by("-at", "-pk").values_list(*(path for _, path in DECISION))[:MOST_CSV]
-    return csv_answer("scaling", [name for name, _ in DECISION], _written(rows))
+    return csv_answer("scaling", [name for name, _ in DECISION], rows)
 
 
 @reads_everything
@@ -122,10 +118,4 @@ def alerts_csv(request: HttpRequest) -> HttpResponse:
         for row in found
     )
     head = ("opened_at", "level", "rule", "pool", "metric", "threshold", "value", "worst", "cleared_at", "sentence")
-    return csv_answer("alerts", head, _written(rows))
-
-
-def _written(rows: Any) -> Iterator[list[Any]]:
-    """Moments as everybody reads them."""
-    for row in rows:
-        yield [value.isoformat() if hasattr(value, "isoformat") else value for value in row]
+    return csv_answer("alerts", head, rows)

@@ -44,12 +44,16 @@ def terms_facts(terms: TierTerms) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
+def tier_filters(request: HttpRequest) -> tuple[str, str, bool]:
+    """(text, class, archived) that the address of the list asks for."""
+    return request.GET.get("q", "").strip(), request.GET.get("class", ""), request.GET.get("archived") == "1"
+
+
 @reads_everything
 @require_safe
 def tiers(request: HttpRequest) -> HttpResponse:
     """Every tier with its terms in force, what is planned and what is watched."""
-    text, service_class = request.GET.get("q", "").strip(), request.GET.get("class", "")
-    archived = request.GET.get("archived") == "1"
+    text, service_class, archived = tier_filters(request)
     found = tiers_page(text, service_class, archived, request.GET.get("after", ""), now())
     context = {
         "nav": "tiers",

@@ -50,7 +50,7 @@ def _csv(writer: Any, rows: Iterable[AuditRecord]) -> Iterator[str]:
     for row in rows:
         cells = [
             row.pk,
-            row.at.isoformat(),
+            row.at,
             row.actor_label,
             row.source,
             row.verb,

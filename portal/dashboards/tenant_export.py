@@ -202,8 +202,6 @@ def _counted(rows: Iterable[Any], seen: dict[str, Any], most: int) -> Iterator[A
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
     return cell_safe(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Container, Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from django.http import HttpResponse
@@ -12,7 +13,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cell_safe(value: Any) -> Any:
-    """Text that a spreadsheet could take for a formula gets an apostrophe; everything else stays as it is."""
+    """Text that a spreadsheet could take for a formula gets an apostrophe, a moment is written as everybody reads it
+    (RFC 3339); everything else stays as it is."""
+    if isinstance(value, date):
+        return value.isoformat()
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 

@@ -78,9 +78,4 @@ def usage_csv(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     with tenant_scope(tenant.pk):
         rows = usage_rows(tenant, span, now(), group, MOST_CSV)
     name = f"usage-{tenant.slug}-{span.name}{f'-by-{group}' if group else ''}"
-    shown = ([value.isoformat() if name == "at" and value else value for name, value in _cells(row)] for row in rows)
-    return csv_answer(name, UsageRow._fields, shown)
-
-
-def _cells(row: UsageRow) -> list[tuple[str, Any]]:
-    return list(zip(UsageRow._fields, row, strict=True))
+    return csv_answer(name, UsageRow._fields, rows)

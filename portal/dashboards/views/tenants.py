@@ -121,7 +121,7 @@ def tenants_csv(request: HttpRequest) -> HttpResponse:
             round(line.owed),
             line.keys,
             line.people,
-            line.tenant.created_at.isoformat(),
+            line.tenant.created_at,
         )
         for line in found
     )

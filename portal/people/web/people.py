@@ -68,7 +68,7 @@ def people_csv(request: HttpRequest) -> HttpResponse:
             who.platform_role if who.reads_everything else None,
             " ".join(f"{one.tenant.slug}:{one.role}" for one in who.held),
             who.has_factor,
-            who.last_login.isoformat() if who.last_login else None,
+            who.last_login,
             who.is_active,
         ]
         for who in found
