@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -167,9 +167,16 @@ def portal(environment: dict[str, str], port: int) -> Iterator[str]:
         _wait(address, child, log)
         yield address
     finally:
+        children_end([child])
+
+
+def children_end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Asks processes of a test to end, the last one first, and makes those that do not."""
+    for child in reversed(children):
         child.terminate()
+    for child in children:
         try:
-            child.wait(10)
+            child.wait(20)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait(5)

@@ -98,7 +98,7 @@ def live_of(
         fair=_fair(one, fair) if fair is not None else None,
     )
     at_ms = int(seen.at_ms[_at(seen, terms.pool_id)])
-    kept = fair.kept if fair is not None else [[] for _ in terms.ids]
+    kept = fair.kept if fair is not None else [[]] * terms.ids.size
     return LiveMessage(at_ms, pool, _rows(one, use, limit, refused, elapsed_s, kept))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pools.models.jobs import ItemState
 from portal.env import BASE_DIR
 from tests.browser.conftest import Opens, Site
 from tests.cast import pool_make, promise, slots, tenant_make
+from tests.portal_cast import children_end
 from tests.services.test_bulk import crowd
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -36,14 +36,7 @@ def workers(site: Site) -> Iterator[None]:
         extra = ["--without-mingle", "--without-gossip"] if words[0] == "worker" else ["--pidfile", ""]
         running.append(subprocess.Popen([*argv, *extra], env=site.environment, stdout=log, stderr=log, cwd=BASE_DIR))
     yield
-    for process in reversed(running):
-        process.send_signal(signal.SIGTERM)
-    for process in running:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    children_end(running)
 
 
 def complaints(site: Site) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from portal.env import BASE_DIR
+from tests.portal_cast import children_end
 
 
 @pytest.fixture
@@ -32,14 +33,7 @@ def celery(process_environment: dict[str, str], valkey: redis.Redis, tmp_path: P
         return process
 
     yield start
-    for process in reversed(running):
-        process.send_signal(signal.SIGTERM)
-    for process in running:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    children_end(running)
     for path in (tmp_path / "run" / "endpoints").glob("*.json"):
         os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
 
